@@ -1,0 +1,1 @@
+//! What an HTTP cache may keep and reuse.
