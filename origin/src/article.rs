@@ -1,25 +1,20 @@
 //! What an article is: parsed once, valid for ever. No SQL and no HTTP in sight.
+//!
+//! `text` cleans what strangers wrote, `date` reads when, `canonical` says which articles are the same one, and
+//! `draft` is the one door through which raw fields become a [`NewArticle`].
+
+mod canonical;
+mod category;
+mod date;
+mod draft;
+pub mod text;
+
+pub use canonical::{CanonicalUrl, UrlFault};
+pub use category::{Category, UnknownCategory};
+pub use date::{parse_date, plausible_date};
+pub use draft::Draft;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-
-/// The eight words that every source's own categories are mapped to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Category {
-    Business,
-    Entertainment,
-    General,
-    Health,
-    Science,
-    Sports,
-    Technology,
-    World,
-}
-
-/// The identity of an article within its source: see `CanonicalUrl::parse` for what is folded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CanonicalUrl(String);
 
 /// An article as a source gave it, normalised, not yet stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
