@@ -1,0 +1,236 @@
+//! How long a response stays fresh, and how old it is (RFC 9111 §4.2).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED};
+use http::{HeaderMap, StatusCode};
+
+use crate::cache_control::{ResponseDirectives, SECONDS_MAX, delta_seconds, list_members};
+use crate::rules::Route;
+
+/// §4.2.2: a typical fraction of the time since the last change ...
+const HEURISTIC_DIVISOR: u64 = 10;
+/// ... but no guess lasts longer than a day.
+const HEURISTIC_MAX_S: u64 = 86_400;
+
+/// How long a stale response with a validator is worth keeping for a conditional request.
+const VALIDATOR_SLACK_S: u64 = 3600;
+
+/// When a request was sent upstream and when its answer's head came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// The request was sent.
+    pub request_time: SystemTime,
+    /// The response was received.
+    pub response_time: SystemTime,
+}
+
+/// Facts about a stored response, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// Never reused without validation.
+    pub const NO_CACHE: Self = Self(1);
+    /// Never reused stale.
+    pub const MUST_REVALIDATE: Self = Self(1 << 1);
+    /// Marked by its origin as meant for everybody.
+    pub const EXPLICITLY_SHARED: Self = Self(1 << 2);
+    /// Has an `ETag` or a `Last-Modified`.
+    pub const HAS_VALIDATOR: Self = Self(1 << 3);
+    /// Will not change while fresh (RFC 8246).
+    pub const IMMUTABLE: Self = Self(1 << 4);
+    /// Its lifetime is a guess.
+    pub const HEURISTIC: Self = Self(1 << 5);
+
+    const ALL: u16 = (1 << 6) - 1;
+
+    /// The bits, for storing.
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// From stored bits; none when a bit is unknown.
+    pub fn from_bits(bits: u16) -> Option<Self> {
+        (bits & !Self::ALL == 0).then_some(Self(bits))
+    }
+
+    /// Whether all of `other`'s facts hold.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With `other`'s facts added when `condition` holds.
+    #[must_use]
+    pub fn with(self, other: Self, condition: bool) -> Self {
+        if condition {
+            Self(self.0 | other.0)
+        } else {
+            self
+        }
+    }
+}
+
+/// What must be remembered of a stored response to decide on its reuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoredPolicy {
+    /// When its head came back, in seconds since 1970.
+    pub response_time_unix_s: u64,
+    /// Its `corrected_initial_age` (§4.2.3).
+    pub initial_age_s: u64,
+    /// Its freshness lifetime (§4.2.1).
+    pub lifetime_s: u64,
+    /// How long past freshness it may be served while it is validated (RFC 5861 §3).
+    pub stale_while_revalidate_s: u64,
+    /// How long past freshness it may stand in for a failed upstream (RFC 5861 §4).
+    pub stale_if_error_s: u64,
+    /// The rest.
+    pub flags: Flags,
+}
+
+impl StoredPolicy {
+    /// `current_age` (§4.2.3).
+    pub fn age_s(&self, now: SystemTime) -> u64 {
+        let resident = unix_s(now).saturating_sub(self.response_time_unix_s);
+        self.initial_age_s.saturating_add(resident).min(SECONDS_MAX)
+    }
+
+    /// Freshness left; negative when stale.
+    pub fn ttl_s(&self, now: SystemTime) -> i64 {
+        let signed = |s: u64| i64::try_from(s).unwrap_or(i64::MAX);
+        signed(self.lifetime_s).saturating_sub(signed(self.age_s(now)))
+    }
+
+    /// How long a store should keep it: freshness left, the longest stale window, and slack when
+    /// it can be validated.
+    pub fn keep_for(&self, now: SystemTime) -> Duration {
+        let window = self.stale_while_revalidate_s.max(self.stale_if_error_s);
+        let slack = if self.flags.contains(Flags::HAS_VALIDATOR) {
+            VALIDATOR_SLACK_S
+        } else {
+            0
+        };
+        let end = self.lifetime_s.saturating_add(window).saturating_add(slack);
+        Duration::from_secs(end.saturating_sub(self.age_s(now)))
+    }
+}
+
+/// Whole seconds since 1970; earlier times count as 1970.
+pub(crate) fn unix_s(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// A field's date, in seconds since 1970; the first line counts.
+pub(crate) fn date_s(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
+    let text = headers.get(name)?.to_str().ok()?;
+    httpdate::parse_http_date(text.trim()).ok().map(unix_s)
+}
+
+/// `corrected_initial_age` (§4.2.3).
+pub(crate) fn initial_age_s(response: &HeaderMap, times: Exchange) -> u64 {
+    let received = unix_s(times.response_time);
+    let apparent = date_s(response, DATE).map_or(0, |date| received.saturating_sub(date));
+    let delay = times
+        .response_time
+        .duration_since(times.request_time)
+        .map_or(0, |d| d.as_secs());
+    apparent
+        .max(age_value_s(response).saturating_add(delay))
+        .min(SECONDS_MAX)
+}
+
+/// §5.1: of several values the first counts; an invalid one is ignored.
+fn age_value_s(response: &HeaderMap) -> u64 {
+    response
+        .get(AGE)
+        .and_then(|line| {
+            list_members(line.as_bytes())
+                .first()
+                .and_then(|age| delta_seconds(age))
+        })
+        .unwrap_or(0)
+}
+
+/// Where a lifetime comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    Explicit(u64),
+    Route(u64),
+    Heuristic(u64),
+    None,
+}
+
+impl Lifetime {
+    pub(crate) fn seconds(self) -> u64 {
+        match self {
+            Self::Explicit(s) | Self::Route(s) | Self::Heuristic(s) => s,
+            Self::None => 0,
+        }
+    }
+}
+
+/// `freshness_lifetime` (§4.2.1) with the route's word in it.
+pub(crate) fn lifetime(
+    status: StatusCode,
+    response: &HeaderMap,
+    directives: &ResponseDirectives,
+    targeted: bool,
+    received_s: u64,
+    route: &Route,
+) -> Lifetime {
+    let may_guess = heuristically_cacheable(status) || directives.public;
+    let ttl = route
+        .ttl
+        .filter(|_| may_guess)
+        .map(|ttl| ttl.as_secs().min(SECONDS_MAX));
+    if let (Some(ttl), true) = (ttl, route.override_origin) {
+        return Lifetime::Route(ttl);
+    }
+    if let Some(seconds) = explicit(response, directives, targeted, received_s) {
+        return Lifetime::Explicit(seconds);
+    }
+    match ttl {
+        Some(ttl) => Lifetime::Route(ttl),
+        None if may_guess => heuristic(response, received_s),
+        None => Lifetime::None,
+    }
+}
+
+fn explicit(
+    response: &HeaderMap,
+    directives: &ResponseDirectives,
+    targeted: bool,
+    received_s: u64,
+) -> Option<u64> {
+    // §4.2.1: s-maxage, then max-age, then Expires.
+    if let Some(seconds) = directives.s_maxage_s.or(directives.max_age_s) {
+        return Some(seconds);
+    }
+    // RFC 9213 §2.2: a targeted field takes Expires out of consideration.
+    if targeted || !response.contains_key(EXPIRES) {
+        return None;
+    }
+    // §5.3: an invalid date is a time in the past.
+    let expires = date_s(response, EXPIRES).unwrap_or(0);
+    let date = date_s(response, DATE).unwrap_or(received_s);
+    Some(expires.saturating_sub(date).min(SECONDS_MAX))
+}
+
+/// §4.2.2.
+fn heuristic(response: &HeaderMap, received_s: u64) -> Lifetime {
+    let date = date_s(response, DATE).unwrap_or(received_s);
+    match date_s(response, LAST_MODIFIED) {
+        Some(changed) => Lifetime::Heuristic(
+            (date.saturating_sub(changed) / HEURISTIC_DIVISOR).min(HEURISTIC_MAX_S),
+        ),
+        None => Lifetime::None,
+    }
+}
+
+/// RFC 9110 §15.1.
+pub(crate) fn heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
+}
