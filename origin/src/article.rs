@@ -9,6 +9,7 @@ mod date;
 mod draft;
 pub mod text;
 
+pub(crate) use canonical::hex;
 pub use canonical::{CanonicalUrl, UrlFault};
 pub use category::{Category, UnknownCategory};
 pub use date::{parse_date, plausible_date};

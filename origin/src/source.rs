@@ -1,9 +1,21 @@
 //! Where articles come from. Each source absorbs its provider's shape: `parse` is pure, `fetch` is thin.
 
-use crate::article::{Category, NewArticle};
+mod build;
+pub mod feed;
+pub mod guardian;
+pub mod hackernews;
+pub(crate) mod json;
+pub mod newsapi;
+pub mod sample;
+mod words;
+
+pub use build::{SourceSettings, build};
+
+use crate::article::{Category, Draft, NewArticle};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
+use url::Url;
 
 /// What is asked of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +32,27 @@ pub struct Batch {
     pub articles: Vec<NewArticle>,
     /// Items that could not become articles (no link, no title, removed by the provider).
     pub skipped: usize,
+}
+
+impl Batch {
+    /// Takes an item in, or counts it as skipped.
+    fn push(&mut self, article: Option<NewArticle>) {
+        match article {
+            Some(article) => self.articles.push(article),
+            None => self.skipped += 1,
+        }
+    }
+
+    /// Makes an article of a draft, or counts it as skipped.
+    fn finish(&mut self, draft: Draft<'_>, base: Option<&Url>, now: DateTime<Utc>) {
+        self.push(draft.finish(base, now));
+    }
+
+    /// At most that many articles, the first ones.
+    fn limited(mut self, articles_max: u16) -> Self {
+        self.articles.truncate(usize::from(articles_max));
+        self
+    }
 }
 
 /// Why a source gave nothing. The text is for the log: no key, no URL with a key in it.
@@ -54,4 +87,44 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     }
     /// `now` dates articles without a usable date and clamps those from the future.
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError>;
+}
+
+/// An endpoint below a base URL that may carry a path of its own (a mirror's prefix) and may or may not end in a slash.
+fn endpoint(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let joined = format!("{}/{path}", base.path().trim_end_matches('/'));
+    url.set_path(&joined);
+    url
+}
+
+/// A base URL written in this code; `build`'s tests parse every one.
+fn known_url(text: &'static str) -> Url {
+    Url::parse(text).expect("a constant that tests parse")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_keeps_the_prefix_of_its_base() {
+        let rows = [
+            ("https://example.com", "https://example.com/v2/everything"),
+            ("https://example.com/", "https://example.com/v2/everything"),
+            (
+                "http://127.0.0.1:9/mirror",
+                "http://127.0.0.1:9/mirror/v2/everything",
+            ),
+            (
+                "http://127.0.0.1:9/mirror/?x=1#y",
+                "http://127.0.0.1:9/mirror/v2/everything",
+            ),
+        ];
+        for (base, expected) in rows {
+            let base = Url::parse(base).expect("a URL");
+            assert_eq!(endpoint(&base, "v2/everything").as_str(), expected);
+        }
+    }
 }

