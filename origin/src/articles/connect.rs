@@ -1,0 +1,201 @@
+//! Which database, its pool, its migrations, and which of its errors another try may cure.
+
+use super::ArticlesError;
+use super::statements::{POSTGRES, SQLITE, Statements};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// How long a request waits for a connection. Short, so that an outage is told and not waited for.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A statement that takes longer is given up: every one of ours is a matter of milliseconds.
+const STATEMENT_TIMEOUT_MS: &str = "10000";
+/// How long a writer waits for another one on SQLite.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where articles are kept. Its `Debug` shows no password.
+#[derive(Clone)]
+pub enum Database {
+    Postgres(Box<PgConnectOptions>),
+    Sqlite(SqliteConnectOptions),
+}
+
+/// Why a URL names no database. The text repeats nothing of the URL: it may hold a password.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseFault {
+    #[error("must begin with postgres:// or sqlite://")]
+    Scheme,
+    #[error("is not a usable PostgreSQL URL, as in postgres://user:password@host:5432/name")]
+    Postgres,
+    #[error("is not a usable SQLite URL, as in sqlite:///var/lib/larder/origin.db")]
+    Sqlite,
+    #[error("must name a file: a database in memory would be another one for each connection")]
+    Memory,
+}
+
+impl FromStr for Database {
+    type Err = DatabaseFault;
+
+    fn from_str(url: &str) -> Result<Self, DatabaseFault> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url).map_err(|_| DatabaseFault::Postgres)?;
+            return Ok(Self::Postgres(Box::new(options)));
+        }
+        let Some(path) = url.strip_prefix("sqlite:") else {
+            return Err(DatabaseFault::Scheme);
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.starts_with(":memory:") || path.contains("mode=memory") {
+            return Err(DatabaseFault::Memory);
+        }
+        if path.is_empty() || path.starts_with('?') {
+            return Err(DatabaseFault::Sqlite);
+        }
+        SqliteConnectOptions::from_str(url)
+            .map(Self::Sqlite)
+            .map_err(|_| DatabaseFault::Sqlite)
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(options) => {
+                write!(
+                    f,
+                    "postgres://{}:{}/{}",
+                    options.get_host(),
+                    options.get_port(),
+                    options.get_database().unwrap_or("")
+                )
+            }
+            Self::Sqlite(options) => write!(f, "sqlite://{}", options.get_filename().display()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Pool {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+pub(super) fn pool(
+    database: &Database,
+    connections_max: u32,
+) -> Result<(Pool, &'static Statements), ArticlesError> {
+    match database {
+        Database::Postgres(options) => {
+            let options = options
+                .as_ref()
+                .clone()
+                .options([("statement_timeout", STATEMENT_TIMEOUT_MS)]);
+            let pool = PgPoolOptions::new()
+                .max_connections(connections_max)
+                .acquire_timeout(ACQUIRE_TIMEOUT);
+            Ok((
+                Pool::Postgres(pool.connect_lazy_with(options.application_name("larder-origin"))),
+                &POSTGRES,
+            ))
+        }
+        Database::Sqlite(options) => {
+            make_folder(options)?;
+            // In WAL mode, NORMAL loses at most the last transactions on a power cut, never the file.
+            let options = options
+                .clone()
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal);
+            let options = options
+                .synchronous(SqliteSynchronous::Normal)
+                .busy_timeout(BUSY_TIMEOUT)
+                .foreign_keys(true);
+            let pool = SqlitePoolOptions::new()
+                .max_connections(connections_max)
+                .acquire_timeout(ACQUIRE_TIMEOUT + BUSY_TIMEOUT);
+            Ok((Pool::Sqlite(pool.connect_lazy_with(options)), &SQLITE))
+        }
+    }
+}
+
+fn make_folder(options: &SqliteConnectOptions) -> Result<(), ArticlesError> {
+    let Some(folder) = options
+        .get_filename()
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|error| {
+        ArticlesError::Unavailable(format!(
+            "its folder {} cannot be made: {error}",
+            folder.display()
+        ))
+    })
+}
+
+/// PostgreSQL's migrator takes an advisory lock. SQLite's takes none, so the whole run stands in one writing transaction there.
+pub(super) async fn migrate(pool: &Pool) -> Result<(), ArticlesError> {
+    match pool {
+        Pool::Postgres(pool) => Ok(POSTGRES_MIGRATIONS.run(pool).await?),
+        Pool::Sqlite(pool) => {
+            let mut tx = pool.begin_with(SQLITE.begin_write).await?;
+            SQLITE_MIGRATIONS.run(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        }
+    }
+}
+
+impl From<sqlx::Error> for ArticlesError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_passing(&error) {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Failed(error.to_string())
+        }
+    }
+}
+
+impl From<MigrateError> for ArticlesError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) if is_passing(&error) => {
+                Self::Unavailable(error.to_string())
+            }
+            error => Self::Migration(error.to_string()),
+        }
+    }
+}
+
+/// Whether the cause lies in the connection or the load, and not in what was asked.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing_code(&code)),
+        _ => false,
+    }
+}
+
+/// SQLSTATE classes 08 (connection), 40 (rollback), 53 (resources) and 57 (operator), a password or a database that is not
+/// there yet; on SQLite, the primary codes BUSY, LOCKED, IOERR, FULL and CANTOPEN.
+fn is_passing_code(code: &str) -> bool {
+    match code.parse::<u32>() {
+        Ok(extended) if code.len() < 5 => matches!(extended & 0xff, 5 | 6 | 10 | 13 | 14),
+        _ => ["08", "28", "3D", "40", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class)),
+    }
+}

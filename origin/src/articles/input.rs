@@ -1,0 +1,131 @@
+//! From articles to the JSON parameter that a batch travels in: without repeats, in the databases' alphabet and range of time.
+
+use super::ArticlesError;
+use crate::article::NewArticle;
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, SubsecRound, Utc};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Later than any article: the position before the first page.
+pub(super) const LAST_TIME: DateTime<Utc> = day(9999, 12, 31);
+/// Times before this are taken for this one: text in RFC 3339 has no years below 0.
+const FIRST_TIME: DateTime<Utc> = day(1, 1, 1);
+
+const fn day(year: i32, month: u32, day: u32) -> DateTime<Utc> {
+    match NaiveDate::from_ymd_opt(year, month, day) {
+        Some(date) => date.and_time(NaiveTime::MIN).and_utc(),
+        None => DateTime::UNIX_EPOCH,
+    }
+}
+
+/// Both databases keep microseconds: what is stored equals what was handed in.
+pub(super) fn stored_time(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6).clamp(FIRST_TIME, LAST_TIME)
+}
+
+/// The key of an article within its source.
+pub(super) fn url_hash(canonical_url: &str) -> String {
+    Sha256::digest(canonical_url.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[derive(Debug, Serialize)]
+struct ArticleInput<'a> {
+    outlet: Option<Cow<'a, str>>,
+    external_id: Option<Cow<'a, str>>,
+    title: Cow<'a, str>,
+    description: Option<Cow<'a, str>>,
+    content: Option<Cow<'a, str>>,
+    author: Option<Cow<'a, str>>,
+    url: Cow<'a, str>,
+    url_canonical: Cow<'a, str>,
+    url_hash: &'a str,
+    image_url: Option<Cow<'a, str>>,
+    published_at: String,
+    published_at_estimated: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct CategoryInput<'a> {
+    url_hash: &'a str,
+    category: &'static str,
+}
+
+/// A batch by hash: of repeats the last sighting stays, since one upsert cannot touch a row twice; their categories all count.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    by_hash: BTreeMap<String, Vec<&'a NewArticle>>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(articles: &'a [NewArticle]) -> Self {
+        let mut by_hash: BTreeMap<String, Vec<&NewArticle>> = BTreeMap::new();
+        for article in articles {
+            by_hash
+                .entry(url_hash(article.canonical_url.as_str()))
+                .or_default()
+                .push(article);
+        }
+        Self { by_hash }
+    }
+
+    /// The parameter of the upsert.
+    pub(super) fn articles(&self) -> Result<String, ArticlesError> {
+        let rows: Vec<ArticleInput<'_>> = self
+            .by_hash
+            .iter()
+            .filter_map(|(hash, sightings)| Some(article_input(hash, sightings.last()?)))
+            .collect();
+        json(&rows)
+    }
+
+    /// The parameter that adds categories.
+    pub(super) fn categories(&self) -> Result<String, ArticlesError> {
+        let pairs = self.by_hash.iter().flat_map(|(hash, sightings)| {
+            let categories = sightings.iter().flat_map(|article| &article.categories);
+            categories.map(move |category| CategoryInput {
+                url_hash: hash,
+                category: category.as_str(),
+            })
+        });
+        json(&pairs.collect::<Vec<_>>())
+    }
+}
+
+fn article_input<'a>(url_hash: &'a str, article: &'a NewArticle) -> ArticleInput<'a> {
+    let optional = |text: &'a Option<String>| text.as_deref().map(without_nul);
+    ArticleInput {
+        outlet: optional(&article.outlet),
+        external_id: optional(&article.external_id),
+        title: without_nul(&article.title),
+        description: optional(&article.description),
+        content: optional(&article.content),
+        author: optional(&article.author),
+        url: without_nul(&article.url),
+        url_canonical: without_nul(article.canonical_url.as_str()),
+        url_hash,
+        image_url: optional(&article.image_url),
+        // The form in which the SQLite driver writes times: they are compared as text there.
+        published_at: stored_time(article.published_at)
+            .to_rfc3339_opts(SecondsFormat::AutoSi, false),
+        published_at_estimated: article.published_at_estimated,
+    }
+}
+
+/// PostgreSQL's text has no NUL.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', ""))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Any value as a JSON parameter.
+pub(super) fn json(value: &impl Serialize) -> Result<String, ArticlesError> {
+    serde_json::to_string(value).map_err(|error| ArticlesError::Failed(error.to_string()))
+}

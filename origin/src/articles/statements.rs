@@ -1,0 +1,111 @@
+//! The statements, written once for both databases. Where the dialects differ, the word is an argument of the macro:
+//! how a JSON parameter becomes rows, and how a writing transaction begins. Both understand `$1`, upserts, row values,
+//! `string_agg` and `IS DISTINCT FROM`.
+
+/// The statements in one dialect.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) begin_write: &'static str,
+    pub(super) upsert: &'static str,
+    pub(super) add_categories: &'static str,
+    pub(super) remember: &'static str,
+    pub(super) asked: &'static str,
+    pub(super) page: &'static str,
+    pub(super) total: &'static str,
+    pub(super) by_id: &'static str,
+    pub(super) counts: &'static str,
+}
+
+/// The columns of an article as `ArticleRow` reads them.
+macro_rules! article_columns {
+    () => {
+        "a.id, a.source, a.outlet, a.external_id, a.title, a.description, a.content, a.author, a.url, a.image_url, \
+         a.published_at, a.published_at_estimated, \
+         (SELECT string_agg(c.category, ',') FROM article_categories c WHERE c.article_id = a.id) AS categories"
+    };
+}
+
+/// Which articles a page or a total is about: $1 names the sources, $2 the category or ''.
+macro_rules! matching {
+    ($names:literal) => {
+        concat!(
+            " FROM articles a WHERE a.source IN (", $names, ")",
+            " AND ($2 = '' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category = $2))"
+        )
+    };
+}
+
+macro_rules! statements {
+    (begin_write: $begin:literal, names: $names:literal, articles: $articles:literal, pairs: $pairs:literal $(,)?) => {
+        Statements {
+            begin_write: $begin,
+            // Sorted by hash, so that two batches with common articles lock them in one order. A row that would not change is
+            // not written. A source that once gave a text and then leaves it out has not taken it back; an estimated time
+            // never replaces a stored one, else such an article would rise to the top at each fetch.
+            upsert: concat!(
+                "INSERT INTO articles (source, outlet, external_id, title, description, content, author, url, url_canonical, ",
+                "url_hash, image_url, published_at, published_at_estimated, fetched_at, updated_at) ",
+                "SELECT $2, i.outlet, i.external_id, i.title, i.description, i.content, i.author, i.url, i.url_canonical, ",
+                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, $3, $3 ",
+                "FROM ", $articles, " WHERE true ORDER BY i.url_hash ",
+                "ON CONFLICT (source, url_hash) DO UPDATE SET ",
+                "outlet = coalesce(excluded.outlet, articles.outlet), ",
+                "external_id = coalesce(excluded.external_id, articles.external_id), ",
+                "title = excluded.title, ",
+                "description = coalesce(excluded.description, articles.description), ",
+                "content = coalesce(excluded.content, articles.content), ",
+                "author = coalesce(excluded.author, articles.author), ",
+                "url = excluded.url, ",
+                "image_url = coalesce(excluded.image_url, articles.image_url), ",
+                "published_at = CASE WHEN excluded.published_at_estimated THEN articles.published_at ELSE excluded.published_at END, ",
+                "published_at_estimated = articles.published_at_estimated AND excluded.published_at_estimated, ",
+                "fetched_at = excluded.fetched_at, updated_at = excluded.updated_at ",
+                "WHERE excluded.title <> articles.title OR excluded.url <> articles.url ",
+                "OR coalesce(excluded.outlet, articles.outlet) IS DISTINCT FROM articles.outlet ",
+                "OR coalesce(excluded.external_id, articles.external_id) IS DISTINCT FROM articles.external_id ",
+                "OR coalesce(excluded.description, articles.description) IS DISTINCT FROM articles.description ",
+                "OR coalesce(excluded.content, articles.content) IS DISTINCT FROM articles.content ",
+                "OR coalesce(excluded.author, articles.author) IS DISTINCT FROM articles.author ",
+                "OR coalesce(excluded.image_url, articles.image_url) IS DISTINCT FROM articles.image_url ",
+                "OR (NOT excluded.published_at_estimated AND ",
+                "(articles.published_at_estimated OR excluded.published_at <> articles.published_at))"
+            ),
+            add_categories: concat!(
+                "INSERT INTO article_categories (article_id, category) SELECT a.id, i.category FROM ", $pairs,
+                " JOIN articles a ON a.source = $2 AND a.url_hash = i.url_hash WHERE true ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+            ),
+            remember: "INSERT INTO questions (source, category, asked_at, outcome, articles, ask_again_at) \
+                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (source, category) DO UPDATE SET asked_at = excluded.asked_at, \
+                outcome = excluded.outcome, articles = excluded.articles, ask_again_at = excluded.ask_again_at",
+            asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at FROM questions",
+            page: concat!(
+                "SELECT ", article_columns!(), matching!($names),
+                " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
+            ),
+            total: concat!("SELECT count(*)", matching!($names)),
+            by_id: concat!("SELECT ", article_columns!(), " FROM articles a WHERE a.id = $1"),
+            counts: "SELECT source, count(*) FROM articles GROUP BY source",
+        }
+    };
+}
+
+pub(super) static POSTGRES: Statements = statements! {
+    begin_write: "BEGIN",
+    names: "SELECT jsonb_array_elements_text(CAST($1 AS jsonb))",
+    articles: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (outlet text, external_id text, title text, description text, \
+        content text, author text, url text, url_canonical text, url_hash text, image_url text, published_at timestamptz, \
+        published_at_estimated boolean)",
+    pairs: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (url_hash text, category text)",
+};
+
+pub(super) static SQLITE: Statements = statements! {
+    // A transaction that begins by reading could not wait for another writer when it comes to write.
+    begin_write: "BEGIN IMMEDIATE",
+    names: "SELECT value FROM json_each($1)",
+    articles: "(SELECT value ->> 'outlet' AS outlet, value ->> 'external_id' AS external_id, value ->> 'title' AS title, \
+        value ->> 'description' AS description, value ->> 'content' AS content, value ->> 'author' AS author, \
+        value ->> 'url' AS url, value ->> 'url_canonical' AS url_canonical, value ->> 'url_hash' AS url_hash, \
+        value ->> 'image_url' AS image_url, value ->> 'published_at' AS published_at, \
+        value ->> 'published_at_estimated' AS published_at_estimated FROM json_each($1)) AS i",
+    pairs: "(SELECT value ->> 'url_hash' AS url_hash, value ->> 'category' AS category FROM json_each($1)) AS i",
+};
