@@ -1,0 +1,280 @@
+//! What the origin is told from outside: one table of settings, from which the flags are built and `.env.example` is checked.
+//!
+//! A flag wins over the environment, the environment over a `..._FILE`, that over the default. An empty environment value counts
+//! as unset: Compose passes those for whatever `.env` leaves out. All faults are reported at once, with the setting's name;
+//! no fault repeats a secret. Nothing else in this crate reads the environment.
+
+mod lookup;
+mod value;
+
+pub use lookup::{Given, Stop, given};
+
+use crate::articles::Database;
+use crate::secret::Secret;
+use crate::source::SourceSettings;
+use ipnet::IpNet;
+use lookup::Reader;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+use url::Url;
+
+/// One setting: its names, what holds without it, and what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable.
+    pub name: &'static str,
+    /// The flag, without its dashes.
+    pub flag: &'static str,
+    pub default: Option<&'static str>,
+    /// A secret is never printed, and can also come from the file that `NAME_FILE` (`--flag-file`) names.
+    pub is_secret: bool,
+    pub help: &'static str,
+}
+
+const fn plain(
+    name: &'static str,
+    flag: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        flag,
+        default,
+        is_secret: false,
+        help,
+    }
+}
+
+const fn secret(
+    name: &'static str,
+    flag: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        flag,
+        default,
+        is_secret: true,
+        help,
+    }
+}
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    plain(
+        "ORIGIN_LISTEN",
+        "listen",
+        Some("127.0.0.1:8001"),
+        "Address and port to listen on; port 0 takes a free one and logs it",
+    ),
+    // In the working directory: a clone's articles stay in the clone and go with it.
+    secret(
+        "DATABASE_URL",
+        "database-url",
+        Some("sqlite://.larder/origin.db"),
+        "postgres://user:password@host/name or sqlite:///path/file.db",
+    ),
+    secret(
+        "NEWSAPI_KEY",
+        "newsapi-key",
+        None,
+        "Key for NewsAPI.org; switches that source on",
+    ),
+    secret(
+        "GUARDIAN_API_KEY",
+        "guardian-api-key",
+        None,
+        "Key for the Guardian's Open Platform; switches that source on",
+    ),
+    plain(
+        "FEED_URLS",
+        "feed-urls",
+        None,
+        "RSS, Atom and JSON feeds to read, separated by white space",
+    ),
+    plain(
+        "HACKERNEWS",
+        "hackernews",
+        Some("off"),
+        "on reads Hacker News, which needs no key",
+    ),
+    plain(
+        "CACHE_TTL",
+        "cache-ttl",
+        Some("300s"),
+        "How long articles count as fresh, here and in Cache-Control; a bare number is in seconds",
+    ),
+    plain(
+        "NEWSAPI_URL",
+        "newsapi-url",
+        None,
+        "Base URL in place of the provider's own, for tests and mirrors",
+    ),
+    plain(
+        "GUARDIAN_URL",
+        "guardian-url",
+        None,
+        "Base URL in place of the provider's own, for tests and mirrors",
+    ),
+    plain(
+        "HACKERNEWS_URL",
+        "hackernews-url",
+        None,
+        "Base URL in place of the provider's own, for tests and mirrors",
+    ),
+    plain(
+        "ORIGIN_SOURCE_TIMEOUT",
+        "source-timeout",
+        Some("5s"),
+        "How long one source may take; one that takes longer makes a partial answer",
+    ),
+    plain(
+        "ORIGIN_RATE_LIMIT",
+        "rate-limit",
+        Some("6000"),
+        "Requests a minute that one client may make; 0 sets no limit",
+    ),
+    plain(
+        "ORIGIN_TRUSTED_PROXIES",
+        "trusted-proxies",
+        None,
+        "Addresses or networks, separated by blanks or commas, whose Forwarded and X-Forwarded-For are believed",
+    ),
+    plain(
+        "ORIGIN_CONNECTIONS_MAX",
+        "connections-max",
+        Some("1024"),
+        "Connections held open at the same time; more wait to be accepted",
+    ),
+    plain(
+        "ORIGIN_DATABASE_CONNECTIONS_MAX",
+        "database-connections-max",
+        Some("10"),
+        "Connections to the database",
+    ),
+    plain(
+        "ORIGIN_LOG_FORMAT",
+        "log-format",
+        Some("human"),
+        "human or json",
+    ),
+    plain(
+        "ORIGIN_LOG",
+        "log",
+        Some("info"),
+        "How much to log: error, warn, info, debug, or directives such as info,sqlx=debug",
+    ),
+];
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// Feeds' addresses. `Debug` shows neither passwords nor queries: both may hold what lets a subscriber in.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct FeedUrls(pub Vec<Url>);
+
+impl fmt::Debug for FeedUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(value::without_secrets))
+            .finish()
+    }
+}
+
+/// The settings, each valid by itself. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub database: Database,
+    pub newsapi_key: Option<Secret>,
+    pub guardian_api_key: Option<Secret>,
+    pub feed_urls: FeedUrls,
+    pub hackernews: bool,
+    pub cache_ttl: Duration,
+    pub newsapi_url: Option<Url>,
+    pub guardian_url: Option<Url>,
+    pub hackernews_url: Option<Url>,
+    pub source_timeout: Duration,
+    /// `None` sets no limit.
+    pub rate_limit_per_minute: Option<NonZeroU32>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub connections_max: u32,
+    pub database_connections_max: u32,
+    pub log_format: LogFormat,
+    pub log: String,
+}
+
+impl Config {
+    /// Makes sense of what was given, or tells everything that is wrong with it.
+    pub fn parse(given: &Given) -> Result<Self, Stop> {
+        let mut read = Reader::new(given);
+        let config = Self::read(&mut read);
+        match config {
+            Some(config) if read.faults.is_empty() => Ok(config),
+            _ => Err(Stop::Faults(read.faults)),
+        }
+    }
+
+    /// What the sources need of it.
+    pub fn source_settings(&self) -> SourceSettings {
+        SourceSettings {
+            newsapi_key: self.newsapi_key.clone(),
+            newsapi_url: self.newsapi_url.clone(),
+            guardian_key: self.guardian_api_key.clone(),
+            guardian_url: self.guardian_url.clone(),
+            feed_urls: self.feed_urls.0.clone(),
+            hackernews: self.hackernews,
+            hackernews_url: self.hackernews_url.clone(),
+            timeout: self.source_timeout,
+        }
+    }
+
+    /// Reads every setting before the first fault ends it, so that all faults are known.
+    fn read(read: &mut Reader<'_>) -> Option<Self> {
+        let listen = read.required("ORIGIN_LISTEN", value::socket_address);
+        let database = read.required("DATABASE_URL", value::database);
+        let newsapi_key = read.optional("NEWSAPI_KEY", value::secret);
+        let guardian_api_key = read.optional("GUARDIAN_API_KEY", value::secret);
+        let feed_urls = read.optional("FEED_URLS", value::urls);
+        let hackernews = read.required("HACKERNEWS", value::switch);
+        let cache_ttl = read.required("CACHE_TTL", value::seconds_or_duration);
+        let newsapi_url = read.optional("NEWSAPI_URL", value::base_url);
+        let guardian_url = read.optional("GUARDIAN_URL", value::base_url);
+        let hackernews_url = read.optional("HACKERNEWS_URL", value::base_url);
+        let source_timeout = read.required("ORIGIN_SOURCE_TIMEOUT", value::timeout);
+        let rate_limit_per_minute = read.required("ORIGIN_RATE_LIMIT", value::rate);
+        let trusted_proxies = read.optional("ORIGIN_TRUSTED_PROXIES", value::networks);
+        let connections_max = read.required("ORIGIN_CONNECTIONS_MAX", value::count);
+        let database_connections_max =
+            read.required("ORIGIN_DATABASE_CONNECTIONS_MAX", value::count);
+        let log_format = read.required("ORIGIN_LOG_FORMAT", value::log_format);
+        let log = read.required("ORIGIN_LOG", value::log_filter);
+        Some(Self {
+            listen: listen?,
+            database: database?,
+            newsapi_key: newsapi_key?,
+            guardian_api_key: guardian_api_key?,
+            feed_urls: feed_urls?.unwrap_or_default(),
+            hackernews: hackernews?,
+            cache_ttl: cache_ttl?,
+            newsapi_url: newsapi_url?,
+            guardian_url: guardian_url?,
+            hackernews_url: hackernews_url?,
+            source_timeout: source_timeout?,
+            rate_limit_per_minute: rate_limit_per_minute?,
+            trusted_proxies: trusted_proxies?.unwrap_or_default(),
+            connections_max: connections_max?,
+            database_connections_max: database_connections_max?,
+            log_format: log_format?,
+            log: log?,
+        })
+    }
+}
