@@ -1,6 +1,18 @@
 //! Larder's origin: a news aggregator that fetches from outside sources, keeps articles in a database and answers from it.
 //!
-//! Arrows point one way: `main -> api, ingest -> articles, source -> article`.
+//! Arrows point one way: `main -> run -> api, ingest -> articles, source -> article`. Only `config` reads the environment, only
+//! `articles` knows SQL, only `http` talks to the outside, only `api::error` gives failures their status codes.
 
+pub mod api;
 pub mod article;
+pub mod articles;
+pub mod config;
+pub mod health;
+pub mod http;
+pub mod ingest;
+pub mod log;
+pub mod run;
+pub mod secret;
+pub mod serve;
+pub mod sim;
 pub mod source;

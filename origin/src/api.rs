@@ -1,0 +1,102 @@
+//! The HTTP answers. Routes:
+//!
+//! | path | answers | kept by caches |
+//! | --- | --- | --- |
+//! | `/articles` | a page of articles, newest first | `CACHE_TTL`, fixed |
+//! | `/articles/{id}` | one article | `CACHE_TTL`, fixed |
+//! | `/sources` | the enabled sources and how they fared | 30 s |
+//! | `/status` | the time | 10 s |
+//! | `/health/live`, `/health/ready`, `/health` | whether the process runs; whether it can answer | not at all |
+//! | `/openapi.json`, `/docs` | this interface, for programs and for people | 1 h |
+//!
+//! Handlers extract, ask and shape. What all answers share (time taken, `ETag`, `HEAD`, the rate limit, the access line) lies in
+//! `exchange`; every failure's form in `error`. No body holds anything that changes from one request to the next.
+
+mod articles;
+mod client;
+mod cursor;
+mod docs;
+mod error;
+mod exchange;
+mod health;
+mod limit;
+mod params;
+mod sources;
+
+pub use exchange::exchange;
+pub use limit::Limiter;
+
+use crate::articles::Articles;
+use crate::config::Config;
+use crate::ingest::Ingest;
+use axum::Router;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use error::ApiError;
+use ipnet::IpNet;
+use serde::Serialize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct App {
+    articles: Arc<Articles>,
+    ingest: Arc<Ingest>,
+    fresh_for: Duration,
+    trusted_proxies: Vec<IpNet>,
+    limiter: Option<Mutex<Limiter>>,
+}
+
+impl App {
+    pub fn new(config: &Config, articles: Arc<Articles>, ingest: Arc<Ingest>) -> Arc<Self> {
+        Arc::new(Self {
+            articles,
+            ingest,
+            fresh_for: config.cache_ttl,
+            trusted_proxies: config.trusted_proxies.clone(),
+            limiter: config
+                .rate_limit_per_minute
+                .map(|rate| Mutex::new(Limiter::new(rate))),
+        })
+    }
+
+    /// What `Cache-Control` says of articles.
+    fn articles_cache_control(&self) -> String {
+        format!("public, max-age={}", self.fresh_for.as_secs())
+    }
+}
+
+/// All routes; what no route knows is answered as every other failure.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/articles", get(articles::list))
+        .route("/articles/{id}", get(articles::one))
+        .route("/sources", get(sources::list))
+        .route("/status", get(health::status))
+        .route("/health", get(health::ready))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page))
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .with_state(app)
+}
+
+/// A JSON answer with its `Cache-Control`.
+fn json(cache_control: &str, value: &impl Serialize) -> Result<Response, ApiError> {
+    let body = serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let cache_control = HeaderValue::from_str(cache_control)
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
+    let fields = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
+        (CACHE_CONTROL, cache_control),
+    ];
+    Ok((fields, body).into_response())
+}

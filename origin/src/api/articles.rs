@@ -1,0 +1,110 @@
+//! `/articles` and `/articles/{id}`.
+
+use super::error::ApiError;
+use super::exchange::{Now, SourcesTook};
+use super::params::ParameterFault;
+use super::{App, cursor, json, params};
+use crate::articles::{Article, PageQuery};
+use crate::ingest::{SourceReport, State as SourceState, Wanted};
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Instant;
+
+const SAMPLE_NOTICE: &str = "These articles are samples that come with the program: no source is configured. \
+    Set NEWSAPI_KEY, GUARDIAN_API_KEY, FEED_URLS or HACKERNEWS=on to read real news.";
+
+#[derive(Serialize)]
+struct List {
+    articles: Vec<Article>,
+    total: i64,
+    /// True when a source failed: there may be more than what is shown.
+    partial: bool,
+    sources: Vec<SourceReport>,
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'static str>,
+}
+
+/// A page of articles. The sources are asked first when nothing fresh is stored for the question, or when `live` insists.
+/// `live=true` may be kept by caches like any other: behind one, the sources are asked once in `max-age`.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(Now(now)): Extension<Now>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let names: Vec<&str> = app
+        .ingest
+        .sources()
+        .iter()
+        .map(|source| source.name())
+        .collect();
+    let asked = params::list(query.as_deref(), &names).map_err(ApiError::Parameters)?;
+    let begun = Instant::now();
+    let wanted = Wanted {
+        source: asked.source.as_deref(),
+        category: asked.category,
+        live: asked.live,
+    };
+    let sources = app.ingest.refresh(wanted, now).await?;
+    let took = SourcesTook(begun.elapsed());
+    let page = PageQuery {
+        // Only what is enabled: else samples would stay among the news once a source is configured.
+        sources: sources.iter().map(|report| report.name.clone()).collect(),
+        category: asked.category,
+        after: asked.after,
+        limit: asked.limit,
+    };
+    let page = app.articles.page(&page).await?;
+    let list = List {
+        articles: page.articles,
+        total: page.total,
+        partial: sources
+            .iter()
+            .any(|report| report.state == SourceState::Error),
+        next: page
+            .next
+            .map(|position| cursor::encode(position, asked.category, asked.source.as_deref())),
+        notice: sources
+            .iter()
+            .any(|report| report.state == SourceState::Sample)
+            .then_some(SAMPLE_NOTICE),
+        sources,
+    };
+    Ok((Extension(took), json(&app.articles_cache_control(), &list)?).into_response())
+}
+
+/// One article.
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    params::none(query.as_deref()).map_err(ApiError::Parameters)?;
+    let id = path
+        .ok()
+        .and_then(|Path(text)| identifier(&text))
+        .ok_or_else(|| {
+            let detail = "must be a whole number, as an article's id is".to_owned();
+            ApiError::Parameters(vec![ParameterFault {
+                name: "id".to_owned(),
+                detail,
+            }])
+        })?;
+    let article = app
+        .articles
+        .by_id(id)
+        .await?
+        .ok_or(ApiError::ArticleNotFound)?;
+    json(&app.articles_cache_control(), &article)
+}
+
+/// One spelling for each article: no sign, no leading zero.
+fn identifier(text: &str) -> Option<i64> {
+    text.parse()
+        .ok()
+        .filter(|id: &i64| *id > 0 && id.to_string() == text)
+}

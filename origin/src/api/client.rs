@@ -1,0 +1,190 @@
+//! Who is asking: the peer, or whom a trusted proxy names. Pure.
+//!
+//! Each proxy adds the address it was asked from at the right end, so the list is read from there: the first address that is no
+//! trusted proxy's is the client. What stands further left was written by strangers. `Forwarded` (RFC 7239) wins over
+//! `X-Forwarded-For`.
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Addresses further left are not looked at.
+const HOPS_MAX: usize = 32;
+
+/// Whom a request is counted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    At(IpAddr),
+    /// A trusted proxy asks on nobody's behalf. A cache does so: one fetch of its serves many clients, so it names none of them.
+    /// To count these would make one busy client's limit everybody's outage; their number is bounded by the proxy itself.
+    Proxy(IpAddr),
+}
+
+impl Client {
+    pub(super) fn address(self) -> IpAddr {
+        match self {
+            Self::At(address) | Self::Proxy(address) => address,
+        }
+    }
+}
+
+/// Who sent the request that arrived from `peer`.
+pub(super) fn client(peer: IpAddr, fields: &HeaderMap, trusted: &[IpNet]) -> Client {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let peer = peer.to_canonical();
+    if !is_trusted(&peer) {
+        return Client::At(peer);
+    }
+    let mut nearest = None;
+    for hop in hops(fields).into_iter().rev().take(HOPS_MAX) {
+        match hop {
+            Some(address) if is_trusted(&address) => nearest = Some(address),
+            Some(address) => return Client::At(address),
+            // What cannot be read ends what can be believed: whoever wrote it stands behind the last address that was read.
+            None => return nearest.map_or(Client::At(peer), Client::At),
+        }
+    }
+    nearest.map_or(Client::Proxy(peer), Client::At)
+}
+
+/// The addresses from left to right; `None` for what is no address.
+fn hops(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let forwarded: Vec<_> = lines(fields, "forwarded")
+        .flat_map(|line| line.split(','))
+        .map(forwarded_for)
+        .collect();
+    if !forwarded.is_empty() {
+        return forwarded;
+    }
+    lines(fields, "x-forwarded-for")
+        .flat_map(|line| line.split(','))
+        .map(node)
+        .collect()
+}
+
+fn lines<'a>(fields: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
+    fields
+        .get_all(name)
+        .iter()
+        .map(|value| value.to_str().unwrap_or("unreadable"))
+}
+
+/// The `for` of one element of `Forwarded`.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut parameters = element
+        .split(';')
+        .filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    node(value)
+}
+
+/// An address, with or without port, brackets and quotes.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None if text.matches(':').count() == 1 => text.split_once(':')?.0,
+        None => text,
+    };
+    bare.parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Client {
+        Client::At(text.parse().unwrap())
+    }
+
+    fn ask(peer: &str, fields: &[(&'static str, &str)]) -> Client {
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "::1/128"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().unwrap());
+        }
+        client(peer.parse().unwrap(), &map, &trusted)
+    }
+
+    #[test]
+    fn a_stranger_is_who_he_is_whatever_he_says() {
+        assert_eq!(
+            ask("192.0.2.1", &[("x-forwarded-for", "198.51.100.7")]),
+            at("192.0.2.1")
+        );
+        assert_eq!(
+            ask("192.0.2.1", &[("forwarded", "for=198.51.100.7")]),
+            at("192.0.2.1")
+        );
+        assert_eq!(ask("::ffff:192.0.2.1", &[]), at("192.0.2.1"));
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_is_the_client() {
+        let spoofed = "6.6.6.6, 198.51.100.7, 10.0.0.9";
+        assert_eq!(
+            ask("10.0.0.1", &[("x-forwarded-for", spoofed)]),
+            at("198.51.100.7")
+        );
+        assert_eq!(
+            ask(
+                "10.0.0.1",
+                &[
+                    ("x-forwarded-for", "6.6.6.6"),
+                    ("x-forwarded-for", "198.51.100.7")
+                ]
+            ),
+            at("198.51.100.7")
+        );
+    }
+
+    #[test]
+    fn forwarded_is_read_in_all_its_spellings_and_wins() {
+        for value in [
+            "for=198.51.100.7",
+            "For=\"198.51.100.7:4711\";proto=https",
+            "proto=http; for=198.51.100.7",
+        ] {
+            assert_eq!(
+                ask(
+                    "10.0.0.1",
+                    &[("forwarded", value), ("x-forwarded-for", "6.6.6.6")]
+                ),
+                at("198.51.100.7"),
+                "{value}"
+            );
+        }
+        assert_eq!(
+            ask("::1", &[("forwarded", "for=\"[2001:db8::7]:4711\"")]),
+            at("2001:db8::7")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_believed_nor_what_stands_left_of_it() {
+        assert_eq!(
+            ask("10.0.0.1", &[("forwarded", "for=6.6.6.6, for=_hidden")]),
+            at("10.0.0.1")
+        );
+        assert_eq!(
+            ask(
+                "10.0.0.1",
+                &[("x-forwarded-for", "6.6.6.6, unknown, 10.0.0.9")]
+            ),
+            at("10.0.0.9")
+        );
+    }
+
+    #[test]
+    fn a_proxy_that_names_nobody_asks_for_itself() {
+        assert_eq!(
+            ask("10.0.0.1", &[]),
+            Client::Proxy("10.0.0.1".parse().unwrap())
+        );
+    }
+}

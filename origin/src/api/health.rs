@@ -1,0 +1,37 @@
+//! `/status` and the health checks. Live: the process runs. Ready: it can answer. Checks take no notice of parameters:
+//! a prober that adds one must not end the process.
+
+use super::error::ApiError;
+use super::exchange::Now;
+use super::{App, json, params};
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use chrono::SecondsFormat;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The time, and who tells it: shows at a glance whether an answer came from a cache.
+pub(super) async fn status(
+    Extension(Now(now)): Extension<Now>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    params::none(query.as_deref()).map_err(ApiError::Parameters)?;
+    let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    json(
+        "public, max-age=10",
+        &json!({ "status": "ok", "time": time, "version": env!("CARGO_PKG_VERSION") }),
+    )
+}
+
+pub(super) async fn live() -> Result<Response, ApiError> {
+    json("no-store", &json!({ "status": "live" }))
+}
+
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    app.articles
+        .ping()
+        .await
+        .map_err(|error| ApiError::NotReady(error.to_string()))?;
+    json("no-store", &json!({ "status": "ready" }))
+}

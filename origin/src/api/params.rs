@@ -1,0 +1,296 @@
+//! Query strings: every parameter is known, given once and sensible, or the answer names all that are not.
+//!
+//! Tracking parameters are the one exception: they are added to links by others and mean nothing to us.
+
+use super::cursor::{self, CursorFault};
+use crate::article::Category;
+use crate::articles::Position;
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// The most articles on a page.
+const LIMIT_MAX: u16 = 100;
+const LIMIT_DEFAULT: u16 = 20;
+/// What is repeated of a client's text in an answer.
+const ECHO_CHARS_MAX: usize = 60;
+
+const TRACKING_PREFIXES: &[&str] = &["utm_", "mtm_", "pk_", "hsa_", "itm_"];
+const TRACKING_NAMES: &[&str] = &[
+    "_ga",
+    "_gl",
+    "_hsenc",
+    "_hsmi",
+    "dclid",
+    "fbclid",
+    "gad_source",
+    "gbraid",
+    "gclid",
+    "gclsrc",
+    "igsh",
+    "igshid",
+    "mc_cid",
+    "mc_eid",
+    "mkt_tok",
+    "msclkid",
+    "oly_anon_id",
+    "oly_enc_id",
+    "srsltid",
+    "ttclid",
+    "twclid",
+    "vero_id",
+    "wbraid",
+    "yclid",
+    "ysclid",
+];
+
+/// What is wrong with a parameter, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct ParameterFault {
+    pub(super) name: String,
+    pub(super) detail: String,
+}
+
+/// What a client asks of `/articles`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListParams {
+    pub(super) category: Option<Category>,
+    pub(super) source: Option<String>,
+    pub(super) limit: u16,
+    pub(super) after: Option<Position>,
+    pub(super) live: bool,
+}
+
+/// Parameters in the order in which they stand, with tracking taken out.
+struct Given<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    faults: Vec<ParameterFault>,
+}
+
+impl<'a> Given<'a> {
+    /// Notes what is unknown or repeated.
+    fn new(query: Option<&'a str>, known: &[&str]) -> Self {
+        let pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
+        let mut given = Self {
+            pairs: pairs.filter(|(name, _)| !is_tracking(name)).collect(),
+            faults: Vec::new(),
+        };
+        let names: Vec<String> = given
+            .pairs
+            .iter()
+            .map(|(name, _)| name.clone().into_owned())
+            .collect();
+        for (position, name) in names.iter().enumerate() {
+            let earlier = names
+                .iter()
+                .take(position)
+                .filter(|other| *other == name)
+                .count();
+            match (known.contains(&name.as_str()), earlier) {
+                (false, 0) => given.note(name, format!("is unknown; {}", allowed(known))),
+                (true, 1) => given.note(name, "is given more than once".to_owned()),
+                _ => {}
+            }
+        }
+        given
+    }
+
+    /// Reads one parameter; a fault is noted.
+    fn read<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let (_, text) = self.pairs.iter().find(|(given, _)| given == name)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(detail) => {
+                self.note(name, detail);
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, name: &str, detail: String) {
+        self.faults.push(ParameterFault {
+            name: echo(name),
+            detail,
+        });
+    }
+
+    fn finish<T>(self, value: T) -> Result<T, Vec<ParameterFault>> {
+        if self.faults.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.faults)
+        }
+    }
+}
+
+/// Reads the query of `/articles`. `sources` are the names of those that are enabled.
+pub(super) fn list(
+    query: Option<&str>,
+    sources: &[&str],
+) -> Result<ListParams, Vec<ParameterFault>> {
+    let mut given = Given::new(query, &["category", "source", "limit", "cursor", "live"]);
+    let category = given.read("category", category);
+    let source = given.read("source", |text| source(text, sources));
+    let limit = given.read("limit", limit).unwrap_or(LIMIT_DEFAULT);
+    let live = given.read("live", live).unwrap_or(false);
+    let after = given.read("cursor", |text| {
+        cursor_of(text, category, source.as_deref())
+    });
+    given.finish(ListParams {
+        category,
+        source,
+        limit,
+        after,
+        live,
+    })
+}
+
+/// For what takes no parameters.
+pub(super) fn none(query: Option<&str>) -> Result<(), Vec<ParameterFault>> {
+    Given::new(query, &[]).finish(())
+}
+
+fn category(text: &str) -> Result<Category, String> {
+    text.parse().map_err(|_| {
+        let all: Vec<&str> = Category::ALL.into_iter().map(Category::as_str).collect();
+        format!("must be one of {}, not {:?}", all.join(", "), echo(text))
+    })
+}
+
+fn source(text: &str, sources: &[&str]) -> Result<String, String> {
+    match sources.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "must be one of {}, not {:?}",
+            sources.join(", "),
+            echo(text)
+        )),
+    }
+}
+
+fn limit(text: &str) -> Result<u16, String> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(limit @ 1..=LIMIT_MAX) if plain => Ok(limit),
+        _ => Err(format!(
+            "must be a whole number from 1 to {LIMIT_MAX}, not {:?}",
+            echo(text)
+        )),
+    }
+}
+
+fn live(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("must be true or false, not {:?}", echo(text))),
+    }
+}
+
+fn cursor_of(
+    text: &str,
+    category: Option<Category>,
+    source: Option<&str>,
+) -> Result<Position, String> {
+    cursor::decode(text, category, source).map_err(|fault| match fault {
+        CursorFault::Malformed => "must be what an earlier answer gave as next".to_owned(),
+        CursorFault::OtherQuestion => {
+            "belongs to an answer with another category or source".to_owned()
+        }
+    })
+}
+
+fn is_tracking(name: &str) -> bool {
+    TRACKING_NAMES.contains(&name)
+        || TRACKING_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+fn allowed(known: &[&str]) -> String {
+    if known.is_empty() {
+        "none is understood here".to_owned()
+    } else {
+        format!("the parameters are {}", known.join(", "))
+    }
+}
+
+/// A client's text, cut, for an answer.
+fn echo(text: &str) -> String {
+    match text.char_indices().nth(ECHO_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_of_faults(query: &str) -> Vec<String> {
+        let faults = list(Some(query), &["guardian", "sample"])
+            .map(drop)
+            .unwrap_err();
+        faults.into_iter().map(|fault| fault.name).collect()
+    }
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        let expected = ListParams {
+            category: None,
+            source: None,
+            limit: 20,
+            after: None,
+            live: false,
+        };
+        assert_eq!(list(None, &[]), Ok(expected.clone()));
+        assert_eq!(list(Some(""), &[]), Ok(expected.clone()));
+        assert_eq!(
+            list(Some("utm_source=x&fbclid=1&gclid=2&utm_source=y"), &[]),
+            Ok(expected)
+        );
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let query = "category=cooking&source=bbc&limit=0&live=maybe&cursor=%00&colour=red";
+        let mut names = names_of_faults(query);
+        names.sort();
+        assert_eq!(
+            names,
+            ["category", "colour", "cursor", "limit", "live", "source"]
+        );
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_a_fault_even_with_the_same_value() {
+        assert_eq!(names_of_faults("limit=5&limit=5&limit=5"), ["limit"]);
+        assert_eq!(names_of_faults("x=1&x=2"), ["x"]);
+    }
+
+    #[test]
+    fn limits_hold_at_their_ends() {
+        for (text, fits) in [
+            ("0", false),
+            ("1", true),
+            ("100", true),
+            ("101", false),
+            ("+5", false),
+            ("", false),
+            ("1e1", false),
+        ] {
+            assert_eq!(limit(text).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_matched_exactly() {
+        assert_eq!(names_of_faults("Category=sports"), ["Category"]);
+        assert_eq!(names_of_faults("category=Sports"), ["category"]);
+        assert_eq!(names_of_faults("category="), ["category"]);
+    }
+
+    #[test]
+    fn a_clients_text_is_cut_on_a_character() {
+        assert_eq!(echo(&"é".repeat(100)).chars().count(), ECHO_CHARS_MAX + 1);
+    }
+}

@@ -1,0 +1,120 @@
+//! The process: from settings to a running origin, and the subcommands.
+
+use crate::api::{self, App};
+use crate::articles::{Articles, ArticlesError};
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::{health, serve};
+use anyhow::{Context, bail};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Between two tries to reach a database that is down at start.
+const MIGRATE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// For closing the database's connections at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Does what the command says; unknown commands do not get here.
+pub async fn run(command: &str, config: Config) -> anyhow::Result<()> {
+    match command {
+        "migrate" => migrate(&config).await,
+        "health" => check_health(&config).await,
+        "check" => check(&config),
+        _ => serve(config).await,
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. A database that is down at start is waited for while health checks are already answered.
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let sources = crate::source::build(&config.source_settings())?;
+    let articles = Arc::new(Articles::open(
+        &config.database,
+        config.database_connections_max,
+    )?);
+    let ingest = Ingest::new(
+        sources,
+        Arc::clone(&articles),
+        config.cache_ttl,
+        config.source_timeout,
+    );
+    let app = App::new(&config, Arc::clone(&articles), Arc::clone(&ingest));
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let names: Vec<&str> = ingest
+        .sources()
+        .iter()
+        .map(|source| source.name())
+        .collect();
+    tracing::info!(address = %listener.local_addr()?, database = ?config.database, sources = names.join(" "), "listening");
+
+    // Listening to signals begins before the first request can come.
+    let (mut terminated, mut interrupted) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let mut failure = None;
+    let stop = async {
+        tokio::select! {
+            _ = terminated.recv() => tracing::info!("stopping"),
+            _ = interrupted.recv() => tracing::info!("stopping"),
+            error = migrate_at_start(&articles) => failure = Some(error),
+        }
+    };
+    serve::serve(
+        listener,
+        Arc::clone(&app),
+        api::router(app),
+        config.connections_max,
+        stop,
+    )
+    .await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, articles.close()).await;
+    failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Tries until the database is reached, and then never ends. Migrations that do not fit it are no passing trouble: that error is
+/// the one way out.
+async fn migrate_at_start(articles: &Articles) -> ArticlesError {
+    loop {
+        match articles.migrate().await {
+            Ok(()) => {
+                tracing::info!("the database is ready");
+                return std::future::pending().await;
+            }
+            Err(error @ ArticlesError::Unavailable(_)) => {
+                tracing::warn!(%error, "waiting for the database");
+                tokio::time::sleep(MIGRATE_RETRY_INTERVAL).await;
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let articles = Articles::open(&config.database, config.database_connections_max)?;
+    articles.migrate().await?;
+    articles.close().await;
+    tracing::info!(database = ?config.database, "migrated");
+    Ok(())
+}
+
+async fn check_health(config: &Config) -> anyhow::Result<()> {
+    let status = health::ask(config.listen)
+        .await
+        .with_context(|| format!("no answer from {}", config.listen))?;
+    if !status.is_success() {
+        bail!("not ready: {status}");
+    }
+    Ok(())
+}
+
+/// The settings are valid: it is their parsing that found faults. What holds is shown, without secrets.
+fn check(config: &Config) -> anyhow::Result<()> {
+    let sources = crate::source::build(&config.source_settings())?;
+    let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
+    println!("{config:#?}\nsources: {}", names.join(" "));
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! The origin from outside: the real program and real databases.
