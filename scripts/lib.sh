@@ -90,24 +90,21 @@ launch() {
 
 alive() { kill -0 "$1" 2>/dev/null; }
 
-# Asks each process to end, waits for it, and kills it after $1 seconds.
-end_within() {
-  local seconds=$1 child deadline
-  shift
-  [ $# -gt 0 ] || return 0
-  kill -TERM "$@" 2>/dev/null || true
-  deadline=$((SECONDS + seconds))
-  for child in "$@"; do
-    while alive "$child" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.05; done
-    kill -KILL "$child" 2>/dev/null || true
-    wait "$child" 2>/dev/null || true
-  done
+# Asks a process to end, waits for it, and kills it when it takes longer than a drain may.
+end() {
+  local deadline=$((SECONDS + 10))
+  kill -TERM "$1" 2>/dev/null || true
+  while alive "$1" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.05; done
+  kill -KILL "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
 }
 
-# For `trap finish EXIT`: ends what `launch` started and removes the scratch folder.
+# For `trap finish EXIT`: ends what `launch` started and removes the scratch folder. What was started last
+# ends first: nothing loses what it stands on while it still has answers to give.
 finish() {
+  local i
   trap '' INT TERM HUP
-  end_within 10 ${children[@]+"${children[@]}"}
+  for ((i = ${#children[@]} - 1; i >= 0; i--)); do end "${children[i]}"; done
   children=()
   [ -z "$scratch" ] || rm -rf "$scratch"
 }
