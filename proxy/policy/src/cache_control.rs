@@ -1,4 +1,8 @@
-//! `Cache-Control` to typed directives (RFC 9111 §5.2). Total: bad input degrades, never fails.
+//! `Cache-Control` to typed directives (RFC 9111 §5.2).
+//!
+//! Total: bad input degrades, never fails. Of a response, an unreadable argument is read in the most
+//! restrictive way: no number means stale, no field name means the whole response. Of a request,
+//! whose directives are wishes (§5.2.1), it is dropped.
 
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
@@ -67,25 +71,40 @@ struct Directive {
     value: Option<Vec<u8>>,
 }
 
-/// Splits at commas outside quoted strings. An unclosed quote swallows the rest of its line, so
-/// that nothing inside it is mistaken for a directive.
+/// Splits a field line at the commas outside its quoted strings, without the white space around.
+///
+/// A quote that is never closed begins no quoted string (RFC 9110 §5.6.4), so from there on every
+/// comma counts: nothing restrictive hides behind it.
 pub(crate) fn list_members(line: &[u8]) -> Vec<&[u8]> {
     let mut members = Vec::new();
-    let (mut quoted, mut escaped, mut start) = (false, false, 0);
+    let mut rest = line;
+    loop {
+        let end = member_end(rest).unwrap_or(rest.len());
+        let (member, tail) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        members.push(member.trim_ascii());
+        match tail.split_first() {
+            Some((_, after)) => rest = after,
+            None => return members,
+        }
+    }
+}
+
+/// Where the first member ends with a comma.
+fn member_end(line: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
     for (i, &byte) in line.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                members.push(line.get(start..i).unwrap_or_default().trim_ascii());
-                start = i + 1;
-            }
+            b',' if !quoted => return Some(i),
             _ => {}
         }
     }
-    members.push(line.get(start..).unwrap_or_default().trim_ascii());
-    members
+    match quoted {
+        true => line.iter().position(|&byte| byte == b','),
+        false => None,
+    }
 }
 
 fn directives<'a>(

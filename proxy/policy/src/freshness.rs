@@ -1,12 +1,16 @@
 //! How long a response stays fresh, and how old it is (RFC 9111 §4.2).
+//!
+//! All arithmetic is in whole seconds and saturates at 2^31 (§1.2.2): no clock, however wrong, makes
+//! a negative age or a lifetime that overflows.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
-use crate::cache_control::{ResponseDirectives, SECONDS_MAX, delta_seconds, list_members};
+use crate::cache_control::{SECONDS_MAX, delta_seconds, list_members};
 use crate::rules::Route;
+use crate::targeted::Effective;
 
 /// §4.2.2: a typical fraction of the time since the last change ...
 const HEURISTIC_DIVISOR: u64 = 10;
@@ -120,10 +124,30 @@ pub(crate) fn unix_s(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// A field's date, in seconds since 1970; the first line counts.
+/// A field's date, in seconds since 1970; of several lines the first counts (§4.2.1).
 pub(crate) fn date_s(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
     let text = headers.get(name)?.to_str().ok()?;
-    httpdate::parse_http_date(text.trim()).ok().map(unix_s)
+    httpdate::parse_http_date(&usual_case(text.trim()))
+        .ok()
+        .map(unix_s)
+}
+
+/// §4.2: a cache should match dates case-insensitively. Every word of a date is capitalised, but
+/// for the zone.
+fn usual_case(date: &str) -> String {
+    let mut out = String::with_capacity(date.len());
+    let mut in_word = false;
+    for letter in date.chars() {
+        out.push(match in_word {
+            true => letter.to_ascii_lowercase(),
+            false => letter.to_ascii_uppercase(),
+        });
+        in_word = letter.is_ascii_alphabetic();
+    }
+    match out.strip_suffix("Gmt") {
+        Some(rest) => format!("{rest}GMT"),
+        None => out,
+    }
 }
 
 /// `corrected_initial_age` (§4.2.3).
@@ -170,48 +194,43 @@ impl Lifetime {
 }
 
 /// `freshness_lifetime` (§4.2.1) with the route's word in it.
+///
+/// A route's `ttl` stands where a heuristic would, so it needs what §4.2.2 asks of one: a status
+/// that is heuristically cacheable, or `public`.
 pub(crate) fn lifetime(
     status: StatusCode,
     response: &HeaderMap,
-    directives: &ResponseDirectives,
-    targeted: bool,
+    said: &Effective,
     received_s: u64,
     route: &Route,
 ) -> Lifetime {
-    let may_guess = heuristically_cacheable(status) || directives.public;
-    let ttl = route
-        .ttl
-        .filter(|_| may_guess)
-        .map(|ttl| ttl.as_secs().min(SECONDS_MAX));
-    if let (Some(ttl), true) = (ttl, route.override_origin) {
-        return Lifetime::Route(ttl);
-    }
-    if let Some(seconds) = explicit(response, directives, targeted, received_s) {
-        return Lifetime::Explicit(seconds);
-    }
-    match ttl {
-        Some(ttl) => Lifetime::Route(ttl),
-        None if may_guess => heuristic(response, received_s),
-        None => Lifetime::None,
-    }
+    let may_guess = heuristically_cacheable(status) || said.directives.public;
+    let ttl = route.ttl.filter(|_| may_guess);
+    let ttl = ttl.map(|ttl| Lifetime::Route(ttl.as_secs().min(SECONDS_MAX)));
+    let explicit = explicit(response, said, received_s).map(Lifetime::Explicit);
+    let chosen = if route.override_origin {
+        ttl.or(explicit)
+    } else {
+        explicit.or(ttl)
+    };
+    chosen.unwrap_or_else(|| match may_guess {
+        true => heuristic(response, received_s),
+        false => Lifetime::None,
+    })
 }
 
-fn explicit(
-    response: &HeaderMap,
-    directives: &ResponseDirectives,
-    targeted: bool,
-    received_s: u64,
-) -> Option<u64> {
+fn explicit(response: &HeaderMap, said: &Effective, received_s: u64) -> Option<u64> {
     // §4.2.1: s-maxage, then max-age, then Expires.
-    if let Some(seconds) = directives.s_maxage_s.or(directives.max_age_s) {
+    if let Some(seconds) = said.directives.s_maxage_s.or(said.directives.max_age_s) {
         return Some(seconds);
     }
-    // RFC 9213 §2.2: a targeted field takes Expires out of consideration.
-    if targeted || !response.contains_key(EXPIRES) {
+    // RFC 9213 §2.2: beside a targeted field, Expires is ignored.
+    if said.targeted || !response.contains_key(EXPIRES) {
         return None;
     }
     // §5.3: an invalid date is a time in the past.
     let expires = date_s(response, EXPIRES).unwrap_or(0);
+    // RFC 9110 §6.6.1: without Date, the time of receipt.
     let date = date_s(response, DATE).unwrap_or(received_s);
     Some(expires.saturating_sub(date).min(SECONDS_MAX))
 }
@@ -219,12 +238,11 @@ fn explicit(
 /// §4.2.2.
 fn heuristic(response: &HeaderMap, received_s: u64) -> Lifetime {
     let date = date_s(response, DATE).unwrap_or(received_s);
-    match date_s(response, LAST_MODIFIED) {
-        Some(changed) => Lifetime::Heuristic(
-            (date.saturating_sub(changed) / HEURISTIC_DIVISOR).min(HEURISTIC_MAX_S),
-        ),
-        None => Lifetime::None,
-    }
+    let Some(changed) = date_s(response, LAST_MODIFIED) else {
+        return Lifetime::None;
+    };
+    let guess = date.saturating_sub(changed) / HEURISTIC_DIVISOR;
+    Lifetime::Heuristic(guess.min(HEURISTIC_MAX_S))
 }
 
 /// RFC 9110 §15.1.

@@ -1,30 +1,56 @@
 //! What an HTTP cache may keep and reuse: RFC 9111 and its relatives as functions of values.
 //!
-//! Nothing here reads a clock, opens a socket or keeps state.
+//! Nothing here reads a clock, opens a socket or keeps state: `now` and the times of an exchange are
+//! arguments, fields come as [`http::HeaderMap`], and every answer is an enum with its reason inside.
+//! Nothing panics, whatever bytes a stranger sends.
+//!
+//! A request in the order of its questions:
+//!
+//! 1. [`canonical_target`], [`CacheKey`]: which stored responses might answer it? (§2)
+//! 2. [`consider`]: does the cache take part at all? [`forwarded_fields`]: what may the upstream see?
+//! 3. [`selecting`]: which of the stored ones did an equal request get? (§4.1)
+//! 4. [`reuse`]: may that one be served now? (§4.2, §5.2.1, RFC 5861)
+//! 5. [`not_modified`]: does the client have it already? (§4.3.2)
+//! 6. [`add_conditions`], [`freshen`]: or is it still good? (§4.3)
+//! 7. [`storable`](storable()): may the upstream's answer be kept, and how long? (§3, §4.2, RFC 9213)
+//! 8. [`stale_on_error`]: and if there was no answer? (§4.2.4, RFC 5861)
+//! 9. [`invalidates`], [`invalidation_targets`]: what does an unsafe request make void? (§4.4)
+//! 10. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
+//!
+//! Where [`Profile::Safe`] goes beyond the standard, the branch says so.
+//!
+//! Left out, each by passing the request on or not storing the answer, which is always permitted:
+//! ranges and partial content (§3.3, §3.4), answers to other methods than `GET`, updates by `HEAD`
+//! (§4.3.5), and validating several stored responses with one request (§4.3.1).
 
 mod cache_control;
+mod cache_status;
 mod freshness;
 mod invalidate;
 mod key;
 mod outcome;
+mod reason;
 mod request;
 mod reuse;
 mod rules;
 mod storable;
+mod target;
+mod targeted;
 mod validate;
 mod vary;
 
 pub use cache_control::{MaxStale, RequestDirectives};
 pub use freshness::{Exchange, Flags, StoredPolicy};
 pub use invalidate::{invalidates, invalidation_targets};
-pub use key::{
-    BadAuthority, CacheKey, CanonicalTarget, QueryRules, TrackingParameters, Unkeyable,
-    canonical_authority, canonical_target,
-};
-pub use outcome::{ErrorCause, Failure, Forward, Outcome, Reason, StaleWhy, Stored, XCache};
+pub use key::{BadAuthority, CacheKey, canonical_authority};
+pub use outcome::{ErrorCause, Failure, Forward, Outcome, StaleWhy, Stored, XCache};
+pub use reason::Reason;
 pub use request::{Consideration, Lookup, Pass, consider, forwarded_fields, strip_hop_by_hop};
 pub use reuse::{Reuse, reuse, shareable_with_waiters, stale_on_error};
 pub use rules::{Identity, Profile, Route, Rules, UnknownProfile};
 pub use storable::{NotStorable, Storable, fields_to_store, storable};
-pub use validate::{Freshened, add_conditions, freshen, not_modified, not_modified_fields};
+pub use target::{CanonicalTarget, QueryRules, TrackingParameters, Unkeyable, canonical_target};
+pub use validate::{
+    Freshened, add_conditions, freshen, insert_date, not_modified, not_modified_fields,
+};
 pub use vary::{Vary, VarySpec, selecting, selecting_value, vary};

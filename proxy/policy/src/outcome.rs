@@ -1,9 +1,7 @@
 //! What happened to a request: one value for `X-Cache`, `Cache-Status` (RFC 9211), log, metric
 //! label and explanation, so that they cannot disagree.
 
-use std::fmt::{self, Write};
-
-use crate::key::Unkeyable;
+use crate::reason::{Reason, failed, forwarded, not_kept, passed, stale};
 use crate::request::Pass;
 use crate::storable::NotStorable;
 
@@ -33,21 +31,9 @@ impl Forward {
             Self::UriMiss | Self::HitForMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
             Self::Stale => "stale",
-            Self::Request => "request",
-            Self::CallerNamed => "miss",
+            Self::Request | Self::CallerNamed => "request",
+            // A fresh response may be there; it is this request that may not have it.
             Self::NoStorage => "bypass",
-        }
-    }
-
-    fn reason(self) -> Reason {
-        match self {
-            Self::UriMiss => Reason::UriMiss,
-            Self::VaryMiss => Reason::VaryMiss,
-            Self::Stale => Reason::Expired,
-            Self::Request => Reason::RequestDirective,
-            Self::CallerNamed => Reason::CallerNamed,
-            Self::HitForMiss => Reason::HitForMiss,
-            Self::NoStorage => Reason::NoStorage,
         }
     }
 }
@@ -105,20 +91,6 @@ impl Failure {
             Self::Loop => 508,
         }
     }
-
-    fn reason(self) -> Reason {
-        match self {
-            Self::BadRequest => Reason::BadRequest,
-            Self::Misdirected => Reason::Misdirected,
-            Self::Loop => Reason::Loop,
-            Self::ConnectFailed => Reason::ConnectFailed,
-            Self::UpstreamTimeout => Reason::UpstreamTimeout,
-            Self::UpstreamBroken => Reason::UpstreamBroken,
-            Self::UpstreamTls => Reason::UpstreamTls,
-            Self::Overloaded => Reason::Overloaded,
-            Self::Internal => Reason::Internal,
-        }
-    }
 }
 
 /// What went wrong upstream when a stale response stood in.
@@ -141,17 +113,6 @@ pub enum StaleWhy {
     MaxStale,
     /// Another request validates it.
     Collapsed,
-}
-
-impl StaleWhy {
-    fn reason(self) -> Reason {
-        match self {
-            Self::WhileRevalidate => Reason::StaleWhileRevalidate,
-            Self::IfError(_) => Reason::StaleIfError,
-            Self::MaxStale => Reason::MaxStale,
-            Self::Collapsed => Reason::StaleCollapsed,
-        }
-    }
 }
 
 /// What happened to a request.
@@ -258,196 +219,12 @@ impl Outcome {
     pub fn reason(&self) -> Reason {
         match *self {
             Self::Hit { .. } => Reason::Fresh,
-            Self::Stale { why, .. } => why.reason(),
+            Self::Stale { why, .. } => stale(why),
             Self::Revalidated { .. } => Reason::Validated,
-            Self::Miss { fwd, stored, .. } => unkept(stored).unwrap_or(fwd.reason()),
+            Self::Miss { fwd, stored, .. } => not_kept(stored).unwrap_or_else(|| forwarded(fwd)),
             Self::OnlyIfCached => Reason::OnlyIfCached,
             Self::Bypass { pass, .. } => passed(pass),
-            Self::Error(failure) => failure.reason(),
+            Self::Error(failure) => failed(failure),
         }
     }
-
-    /// The member of `Cache-Status` for a cache of this name (RFC 9211 §2).
-    pub fn cache_status(&self, name: &str) -> String {
-        let mut member = name.to_owned();
-        match *self {
-            Self::Hit { ttl_s } => add(&mut member, format_args!("; hit; ttl={ttl_s}")),
-            Self::Stale { ttl_s, .. } => add(&mut member, format_args!("; hit; ttl={ttl_s}")),
-            Self::Revalidated { fwd, ttl_s } => {
-                add(
-                    &mut member,
-                    format_args!("; fwd={}; fwd-status=304; stored; ttl={ttl_s}", fwd.fwd()),
-                );
-            }
-            Self::Miss {
-                fwd,
-                status,
-                stored,
-                collapsed,
-            } => {
-                add(
-                    &mut member,
-                    format_args!("; fwd={}; fwd-status={status}", fwd.fwd()),
-                );
-                if stored == Stored::Yes && !collapsed {
-                    member.push_str("; stored");
-                }
-                if collapsed {
-                    member.push_str("; collapsed");
-                }
-            }
-            Self::Bypass { status, .. } => {
-                member.push_str("; fwd=bypass");
-                if let Some(status) = status {
-                    add(&mut member, format_args!("; fwd-status={status}"));
-                }
-            }
-            Self::OnlyIfCached | Self::Error(_) => {}
-        }
-        if let Some(detail) = self.detail() {
-            add(&mut member, format_args!("; detail={}", detail.as_str()));
-        }
-        member
-    }
-
-    /// The code, where the other parameters don't say it.
-    fn detail(&self) -> Option<Reason> {
-        let said = match *self {
-            Self::Hit { .. } | Self::Revalidated { .. } => true,
-            Self::Miss { fwd, .. } => {
-                self.reason() == fwd.reason()
-                    && !matches!(
-                        fwd,
-                        Forward::HitForMiss | Forward::CallerNamed | Forward::NoStorage
-                    )
-            }
-            _ => false,
-        };
-        (!said).then(|| self.reason())
-    }
-}
-
-fn add(member: &mut String, text: fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = member.write_fmt(text);
-}
-
-fn unkept(stored: Stored) -> Option<Reason> {
-    Some(match stored {
-        Stored::Yes => return None,
-        Stored::No(reason) => not_storable(reason),
-        Stored::TooLarge => Reason::TooLarge,
-        Stored::Aborted => Reason::Aborted,
-        Stored::Invalidated => Reason::Invalidated,
-        Stored::Capacity => Reason::Capacity,
-    })
-}
-
-fn not_storable(reason: NotStorable) -> Reason {
-    match reason {
-        NotStorable::Method => Reason::AnswerMethod,
-        NotStorable::Partial => Reason::Partial,
-        NotStorable::Status => Reason::Status,
-        NotStorable::NotUnderstood => Reason::NotUnderstood,
-        NotStorable::NoStore => Reason::NoStore,
-        NotStorable::RequestNoStore => Reason::RequestNoStore,
-        NotStorable::Private => Reason::Private,
-        NotStorable::Authorization => Reason::Authorization,
-        NotStorable::IdentityNotShared => Reason::IdentityNotShared,
-        NotStorable::SetCookie => Reason::SetCookie,
-        NotStorable::VaryAny => Reason::VaryAny,
-        NotStorable::NoFreshness => Reason::NoFreshness,
-    }
-}
-
-fn passed(pass: Pass) -> Reason {
-    match pass {
-        Pass::Method => Reason::Method,
-        Pass::Body => Reason::Body,
-        Pass::Target(Unkeyable::DotSegment) => Reason::DotSegment,
-        Pass::Target(Unkeyable::NotOriginForm) => Reason::TargetForm,
-        Pass::Target(Unkeyable::BadEncoding) => Reason::TargetEncoding,
-        Pass::Target(Unkeyable::TooLong) => Reason::TargetTooLong,
-        Pass::Upgrade => Reason::Upgrade,
-        Pass::Range => Reason::Range,
-        Pass::Precondition => Reason::Precondition,
-        Pass::Expect => Reason::Expect,
-    }
-}
-
-macro_rules! reasons {
-    ($($variant:ident $code:literal $text:literal;)*) => {
-        /// A stable code for everything that can happen to a request.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason {
-            $(#[doc = $text] $variant,)*
-        }
-
-        impl Reason {
-            /// Every code once.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The code.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $code,)* }
-            }
-
-            /// What it means.
-            pub const fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-reasons! {
-    Fresh "fresh" "A fresh response was stored.";
-    StaleWhileRevalidate "stale-while-revalidate" "A stale response was served while it is being validated.";
-    StaleIfError "stale-if-error" "The upstream failed, and a stale response stood in.";
-    MaxStale "max-stale" "The request accepts a response this stale.";
-    StaleCollapsed "stale-collapsed" "A stale response was served while another request validates it.";
-    Validated "validated" "The upstream confirmed the stored response.";
-    UriMiss "uri-miss" "Nothing was stored for this URL.";
-    VaryMiss "vary-miss" "Nothing was stored for this URL with these selecting fields.";
-    Expired "stale" "The stored response needed validation, and the upstream sent another.";
-    RequestDirective "request" "The request's own directives asked for the upstream's answer.";
-    CallerNamed "caller-named" "The request names its caller, and the stored response is not marked as shared.";
-    HitForMiss "hit-for-miss" "Recent answers of this URL could not be stored, so this request did not wait for one.";
-    NoStorage "no-storage" "No store could be asked.";
-    AnswerMethod "answer-method" "Answers to this method are not stored.";
-    Partial "partial" "The answer is a part of the whole.";
-    Status "status" "The answer's status is not stored unless the origin says more, or never.";
-    NotUnderstood "not-understood" "The answer says must-understand, and its status is not understood.";
-    NoStore "no-store" "The answer says no-store.";
-    RequestNoStore "request-no-store" "The request says no-store.";
-    Private "private" "The answer says private.";
-    Authorization "authorization" "The request has Authorization, and the answer says neither public nor s-maxage nor must-revalidate.";
-    IdentityNotShared "identity-not-shared" "The request names its caller, and the answer is not marked as shared.";
-    SetCookie "set-cookie" "The answer sets a cookie.";
-    VaryAny "vary-any" "The answer varies by something unknown.";
-    NoFreshness "no-freshness" "The answer is neither fresh for any time nor can it be validated.";
-    TooLarge "too-large" "The answer is larger than what is stored.";
-    Aborted "aborted" "The answer broke off before its end.";
-    Invalidated "invalidated" "The URL was purged or changed while the answer came in.";
-    Capacity "capacity" "The store had no room or could not be reached.";
-    OnlyIfCached "only-if-cached" "The request says only-if-cached, and nothing could be served.";
-    Method "method" "Only GET and HEAD are looked up.";
-    Body "body" "The request has a body.";
-    DotSegment "dot-segment" "The path has a dot segment.";
-    TargetForm "target-form" "The target is not a path.";
-    TargetEncoding "target-encoding" "The target has a broken escape or a forbidden character.";
-    TargetTooLong "target-too-long" "The target is longer than what is keyed.";
-    Upgrade "upgrade" "The request asks for another protocol.";
-    Range "range" "The request asks for a part.";
-    Precondition "precondition" "The request has a condition that only the origin can judge.";
-    Expect "expect" "The request expects something of the origin first.";
-    BadRequest "bad-request" "The request could not be understood.";
-    Misdirected "misdirected" "The host is not served here.";
-    Loop "loop" "The request came back to this proxy.";
-    ConnectFailed "connect-failed" "The upstream could not be reached.";
-    UpstreamTimeout "upstream-timeout" "The upstream did not answer in time.";
-    UpstreamBroken "upstream-broken" "The upstream's answer could not be understood or broke off.";
-    UpstreamTls "upstream-tls" "No secure connection to the upstream could be made.";
-    Overloaded "overloaded" "Too many requests are in progress.";
-    Internal "internal" "The proxy is at fault.";
 }

@@ -2,14 +2,13 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, EXPECT, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
 };
 use http::{HeaderMap, Method};
 
 use crate::cache_control::{RequestDirectives, list_members};
-use crate::key::Unkeyable;
 use crate::rules::{Identity, Profile, Route, Rules};
+use crate::target::Unkeyable;
 
 /// What the look-up and the decisions after it need to know of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -50,6 +49,9 @@ pub enum Pass {
     Precondition,
     /// It expects something of the origin first.
     Expect,
+    /// `Connection` lists a field that is meant for the origin: the answer would be to another
+    /// request than the one that is keyed.
+    ConnectionListed,
 }
 
 /// Decides whether a request is looked up.
@@ -64,16 +66,20 @@ pub fn consider(
         return Consideration::Pass(pass);
     }
     let reaches_upstream = route.identity == Identity::Default;
-    let named = rules
-        .identity_fields
-        .iter()
-        .any(|name| headers.contains_key(name));
+    let named = names_caller(headers, rules);
     Consideration::Lookup(Lookup {
         head: method == Method::HEAD,
         directives: RequestDirectives::parse(headers),
         names_caller: reaches_upstream && rules.profile == Profile::Safe && named,
         authorization: reaches_upstream && headers.contains_key(AUTHORIZATION),
     })
+}
+
+pub(crate) fn names_caller(headers: &HeaderMap, rules: &Rules) -> bool {
+    rules
+        .identity_fields
+        .iter()
+        .any(|name| headers.contains_key(name))
 }
 
 fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Option<Pass> {
@@ -86,6 +92,9 @@ fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Optio
     }
     if any(&[UPGRADE]) {
         return Some(Pass::Upgrade);
+    }
+    if lists_end_to_end_fields(headers) {
+        return Some(Pass::ConnectionListed);
     }
     if any(&[EXPECT]) {
         return Some(Pass::Expect);
@@ -126,33 +135,44 @@ pub fn forwarded_fields(headers: &HeaderMap, rules: &Rules, route: &Route) -> He
     forwarded
 }
 
-/// Removes what concerns one connection alone (RFC 9110 §7.6.1).
+/// Removes what concerns one connection alone (RFC 9110 §7.6.1; RFC 9111 §3.1).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = headers
+    for name in connection_listed(headers) {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Fields of one connection, whether or not `Connection` lists them.
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+fn connection_listed(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|line| list_members(line.as_bytes()))
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
-    for name in &listed {
-        headers.remove(name);
-    }
-    for name in [
-        CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
-        headers.remove(name);
-    }
-    for name in [
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authentication-info",
-    ] {
-        headers.remove(name);
-    }
+        .collect()
+}
+
+/// A client that strips, say, its own `Accept-Language` on the way would have the default answer
+/// stored under that language.
+fn lists_end_to_end_fields(headers: &HeaderMap) -> bool {
+    connection_listed(headers)
+        .iter()
+        .any(|name| !HOP_BY_HOP.contains(&name.as_str()) && headers.contains_key(name))
 }

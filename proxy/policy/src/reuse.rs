@@ -1,4 +1,7 @@
 //! May a stored response answer this request (RFC 9111 §4, §5.2.1; RFC 5861)?
+//!
+//! The response has been selected by key and `Vary` already. `only-if-cached` is the caller's: it
+//! turns every answer but a served one into 504 (§5.2.1.7).
 
 use std::time::SystemTime;
 
@@ -40,17 +43,22 @@ pub fn reuse(stored: &StoredPolicy, lookup: &Lookup, now: SystemTime) -> Reuse {
         .is_some_and(|min| stored.lifetime_s < age.saturating_add(min));
     // §4.2: fresh while the lifetime exceeds the age.
     let fresh = stored.lifetime_s > age;
-    if wishes.no_cache || too_old || fresh && too_stale_soon {
-        return Reuse::Validate(Forward::Request);
-    }
+    let unwanted = wishes.no_cache || too_old || too_stale_soon;
     if fresh {
-        return Reuse::Fresh;
+        return match unwanted {
+            true => Reuse::Validate(Forward::Request),
+            false => Reuse::Fresh,
+        };
+    }
+    if unwanted {
+        return Reuse::Validate(Forward::Stale);
     }
     let staleness = age.saturating_sub(stored.lifetime_s);
     let may_be_stale = !stored.flags.contains(Flags::MUST_REVALIDATE);
     if may_be_stale && accepts_stale(wishes.max_stale, staleness) {
         return Reuse::StaleAllowed;
     }
+    // RFC 5861 §3. Who limits age or staleness gets no more than was asked for.
     if may_be_stale && says_nothing_of_age(lookup) && staleness < stored.stale_while_revalidate_s {
         return Reuse::StaleWhileRevalidate;
     }
@@ -75,19 +83,35 @@ fn says_nothing_of_age(lookup: &Lookup) -> bool {
     wishes.max_age_s.is_none() && wishes.min_fresh_s.is_none() && wishes.max_stale == MaxStale::No
 }
 
-/// May it stand in for an upstream that cannot be reached or answers 500, 502, 503 or 504?
+/// May it stand in for an upstream that cannot be reached or answers 500, 502, 503 or 504
+/// (RFC 5861 §4)?
 pub fn stale_on_error(stored: &StoredPolicy, lookup: &Lookup, now: SystemTime) -> bool {
     let wishes = &lookup.directives;
-    let staleness = stored.age_s(now).saturating_sub(stored.lifetime_s);
-    for_caller(stored, lookup)
-        && !stored.flags.contains(Flags::NO_CACHE)
-        && !stored.flags.contains(Flags::MUST_REVALIDATE)
-        && !wishes.no_cache
-        && (accepts_stale(wishes.max_stale, staleness)
-            || says_nothing_of_age(lookup) && staleness < stored.stale_if_error_s)
+    // §4.2.4: neither directives of the response nor of the request may forbid it.
+    let forbidden = stored.flags.contains(Flags::NO_CACHE)
+        || stored.flags.contains(Flags::MUST_REVALIDATE)
+        || wishes.no_cache
+        || !for_caller(stored, lookup);
+    let age = stored.age_s(now);
+    if forbidden || wishes.max_age_s.is_some_and(|max| age > max) {
+        return false;
+    }
+    let staleness = age.saturating_sub(stored.lifetime_s);
+    accepts_stale(wishes.max_stale, staleness)
+        || says_nothing_of_age(lookup) && staleness < stored.stale_if_error_s
 }
 
-/// May the answer of one fetch go to another request that waited for it?
+/// May the answer of one fetch go to another request that waited for it (§4, collapsed requests)?
+///
+/// `no-cache` and a lifetime of zero don't stand in the way: the answer was made while this request
+/// waited, so it is as good as validated for it.
 pub fn shareable_with_waiters(policy: &StoredPolicy, lookup: &Lookup) -> bool {
-    for_caller(policy, lookup)
+    let wishes = &lookup.directives;
+    let age = policy.initial_age_s;
+    let too_old = wishes.max_age_s.is_some_and(|max| age > max);
+    let too_stale_soon = wishes
+        .min_fresh_s
+        .is_some_and(|min| policy.lifetime_s < age.saturating_add(min));
+    // §5.2.1.4: the fetch began before this request came, so it is no validation of its own.
+    for_caller(policy, lookup) && !wishes.no_cache && !too_old && !too_stale_soon
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use crate::key::QueryRules;
+use crate::target::QueryRules;
 
 /// How far the cache goes with what the standard permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,7 +81,8 @@ const IDENTITY_FIELDS: [&str; 8] = [
 
 /// Fields that are known to have poisoned caches, or that change the method, the host or the path
 /// that an application sees.
-const UNKEYED_FIELDS: [&str; 21] = [
+const UNKEYED_FIELDS: [&str; 22] = [
+    "forwarded",
     "x-forwarded-host",
     "x-forwarded-proto",
     "x-forwarded-port",

@@ -1,17 +1,26 @@
 //! Conditional requests, upstream and from clients (RFC 9111 §4.3; RFC 9110 §13).
+//!
+//! Left out: choosing among several stored responses by the tag of a 304, since only one is ever
+//! validated at a time; `If-Match`, `If-Unmodified-Since` and `If-Range`, which go to the origin.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
-    DATE, ETAG, EXPIRES, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES,
+    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, StatusCode};
 
 use crate::cache_control::list_members;
-use crate::freshness::date_s;
+use crate::freshness::{date_s, unix_s};
 use crate::storable::fields_to_store;
 
-/// Puts the stored validators into an upstream request; false when there are none.
+/// The last second of the year 9999, after which an HTTP-date has no form.
+const DATE_MAX_S: u64 = 253_402_300_799;
+
+/// Puts the stored validators into an upstream request in place of any conditions (§4.3.1); false
+/// when there are none.
 pub fn add_conditions(upstream: &mut HeaderMap, stored: &HeaderMap) -> bool {
     for name in [
         IF_MATCH,
@@ -23,9 +32,8 @@ pub fn add_conditions(upstream: &mut HeaderMap, stored: &HeaderMap) -> bool {
         upstream.remove(name);
     }
     let etag = stored.get(ETAG).filter(|etag| !etag.is_empty());
-    let changed = stored
-        .get(LAST_MODIFIED)
-        .filter(|_| date_s(stored, LAST_MODIFIED).is_some());
+    let dated = date_s(stored, LAST_MODIFIED).is_some();
+    let changed = stored.get(LAST_MODIFIED).filter(|_| dated);
     if let Some(etag) = etag {
         upstream.insert(IF_NONE_MATCH, etag.clone());
     }
@@ -35,19 +43,19 @@ pub fn add_conditions(upstream: &mut HeaderMap, stored: &HeaderMap) -> bool {
     etag.is_some() || changed.is_some()
 }
 
-/// Does the stored response answer the client's condition with 304?
+/// Does the stored response answer the client's condition with 304 (§4.3.2)?
 pub fn not_modified(request: &HeaderMap, status: StatusCode, stored: &HeaderMap) -> bool {
+    // RFC 9110 §13.2.1: conditions are for what would otherwise succeed.
     if status != StatusCode::OK {
         return false;
     }
-    // RFC 9110 §13.2.2: If-None-Match takes precedence.
+    // RFC 9110 §13.1.3: If-Modified-Since is ignored beside If-None-Match, even an unreadable one.
     if request.contains_key(IF_NONE_MATCH) {
-        let ours = stored.get(ETAG).map(|etag| opaque(etag.as_bytes()));
-        return request
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .flat_map(|line| list_members(line.as_bytes()))
-            .any(|member| member == b"*" || ours == Some(opaque(member)));
+        return any_matches(request, stored);
+    }
+    // RFC 9110 §13.1.3: a condition of several lines, or without a valid date, is ignored.
+    if request.get_all(IF_MODIFIED_SINCE).iter().count() != 1 {
+        return false;
     }
     let changed = date_s(stored, LAST_MODIFIED).or_else(|| date_s(stored, DATE));
     match (date_s(request, IF_MODIFIED_SINCE), changed) {
@@ -56,28 +64,44 @@ pub fn not_modified(request: &HeaderMap, status: StatusCode, stored: &HeaderMap)
     }
 }
 
+/// RFC 9110 §13.1.2: `*` matches whatever there is; tags are compared weakly.
+fn any_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let ours = stored.get(ETAG).map(|etag| opaque(etag.as_bytes()));
+    request
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .flat_map(|line| list_members(line.as_bytes()))
+        .filter(|member| !member.is_empty())
+        .any(|member| member == b"*" || ours == Some(opaque(member)))
+}
+
 /// The tag without its weakness (RFC 9110 §8.8.3.2: weak comparison).
 fn opaque(etag: &[u8]) -> &[u8] {
     etag.strip_prefix(b"W/").unwrap_or(etag)
 }
 
-/// The fields of a 304 made from a stored response (RFC 9110 §15.4.5).
+fn is_weak(etag: &HeaderValue) -> bool {
+    etag.as_bytes().starts_with(b"W/")
+}
+
+/// The fields of a 304 made from a stored response (RFC 9110 §15.4.5): those it must have, those that
+/// guide caches on the way, and no other metadata.
 pub fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
     let mut names = vec![
         CACHE_CONTROL,
+        HeaderName::from_static("cdn-cache-control"),
         CONTENT_LOCATION,
         DATE,
         ETAG,
         EXPIRES,
         VARY,
-        HeaderName::from_static("cdn-cache-control"),
     ];
     if !stored.contains_key(ETAG) {
         names.push(LAST_MODIFIED);
     }
     let mut fields = HeaderMap::new();
-    for name in names {
-        for value in stored.get_all(&name) {
+    for name in &names {
+        for value in stored.get_all(name) {
             fields.append(name.clone(), value.clone());
         }
     }
@@ -87,19 +111,25 @@ pub fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
 /// What a 304 from upstream does to the stored response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Freshened {
-    /// Its fields are now these.
+    /// Its fields are now these. Whether it may still be kept is a new question: ask
+    /// [`storable`](crate::storable()) with the stored status, these fields and the new times.
     Updated(HeaderMap),
-    /// The 304 is about another representation: fetch anew.
+    /// The 304 is about another representation: fetch anew, without conditions.
     Mismatch,
 }
 
 /// Merges a 304 into the stored fields (§3.2, §4.3.4).
+///
+/// `Age` and `Date` describe one message, so the stored ones go even when the 304 brings none: its
+/// age counts from its own receipt. See [`insert_date`].
 pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshened {
     if !same_representation(stored, not_modified) {
         return Freshened::Mismatch;
     }
     let update = fields_to_store(not_modified);
     let mut merged = stored.clone();
+    merged.remove(AGE);
+    merged.remove(DATE);
     for name in update.keys().filter(|name| may_update(name)) {
         merged.remove(name);
         for value in update.get_all(name) {
@@ -109,26 +139,39 @@ pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshened {
     Freshened::Updated(fields_to_store(&merged))
 }
 
-/// §3.2: not what describes the stored bytes.
+/// §3.2: all but what says how the stored bytes are framed.
 fn may_update(name: &HeaderName) -> bool {
-    ![
-        CONTENT_LENGTH,
-        CONTENT_ENCODING,
-        CONTENT_TYPE,
-        CONTENT_RANGE,
-    ]
-    .contains(name)
+    ![CONTENT_LENGTH, CONTENT_RANGE].contains(name)
 }
 
+/// §4.3.4, for the one stored response whose validators were sent.
 fn same_representation(stored: &HeaderMap, new: &HeaderMap) -> bool {
     match (new.get(ETAG), stored.get(ETAG)) {
-        (Some(new), Some(old)) if new.as_bytes().starts_with(b"W/") => {
-            opaque(new.as_bytes()) == opaque(old.as_bytes())
-        }
+        // A weak tag corresponds by weak comparison.
+        (Some(new), Some(old)) if is_weak(new) => opaque(new.as_bytes()) == opaque(old.as_bytes()),
+        // A strong one must be ours, or nothing may be updated.
         (Some(new), old) => Some(new) == old,
-        (None, _) => match (date_s(new, LAST_MODIFIED), date_s(stored, LAST_MODIFIED)) {
-            (Some(new), old) => Some(new) == old,
-            (None, _) => true,
-        },
+        (None, _) => same_date(stored, new),
+    }
+}
+
+/// Without any validator the 304 is taken to be about what was asked. The letter of §4.3.4 would fetch
+/// anew where the stored response has one; but the request named that one representation only, and
+/// origins that leave the tag out of a 304 are many.
+fn same_date(stored: &HeaderMap, new: &HeaderMap) -> bool {
+    match date_s(new, LAST_MODIFIED) {
+        Some(changed) => Some(changed) == date_s(stored, LAST_MODIFIED),
+        None => true,
+    }
+}
+
+/// Adds `Date` where a response has none (RFC 9110 §6.6.1: with the time of its receipt).
+pub fn insert_date(response: &mut HeaderMap, received: SystemTime) {
+    if response.contains_key(DATE) {
+        return;
+    }
+    let received = UNIX_EPOCH + Duration::from_secs(unix_s(received).min(DATE_MAX_S));
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(received)) {
+        response.insert(DATE, date);
     }
 }

@@ -1,9 +1,13 @@
-//! Which request fields selected a response (RFC 9111 §4.1).
+//! Which request fields selected a response, and do two requests agree in them (RFC 9111 §4.1)?
+//!
+//! Values are compared after the changes that §4.1 permits: lines combined, white space around list
+//! members removed, and for fields whose meaning is known, what means the same spelt the same.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::{HeaderName, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderName, VARY};
 
 use crate::cache_control::list_members;
 use crate::key::push;
@@ -41,43 +45,104 @@ impl VarySpec {
 /// Reads every `Vary` line.
 pub fn vary(response: &HeaderMap) -> Vary {
     let mut names = Vec::new();
-    let members = response
-        .get_all(VARY)
-        .iter()
-        .flat_map(|line| list_members(line.as_bytes()));
+    let lines = response.get_all(VARY).iter();
+    let members = lines.flat_map(|line| list_members(line.as_bytes()));
     for member in members.filter(|member| !member.is_empty()) {
         match HeaderName::from_bytes(member) {
+            // `*` is a valid name to this parser, but not to RFC 9110 §12.5.5.
             Ok(name) if name.as_str() != "*" => names.push(name),
             // What cannot be read might be anything.
             _ => return Vary::Any,
         }
     }
-    if names.is_empty() {
-        Vary::None
-    } else {
-        Vary::Fields(VarySpec::from_names(names))
+    match names.is_empty() {
+        true => Vary::None,
+        false => Vary::Fields(VarySpec::from_names(names)),
     }
 }
 
-/// The request's values of the selecting fields, encoded injectively.
+/// The request's values of the selecting fields, encoded injectively: for each name in order, its
+/// length in two bytes and itself, then the value's length in four bytes and itself, or four bytes
+/// of ones when the field is absent.
+///
+/// `request` must be what goes upstream in these fields, or the answer is kept under a value that
+/// the upstream never saw.
 pub fn selecting(spec: &VarySpec, request: &HeaderMap) -> Vec<u8> {
     let mut bytes = Vec::new();
     for name in spec.names() {
         let text = name.as_str().as_bytes();
-        bytes.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        bytes.extend(length.to_be_bytes());
         bytes.extend(text);
         push(&mut bytes, selecting_value(name, request).as_deref());
     }
     bytes
 }
 
-/// One field's normalised value.
+/// One field's normalised value; none when the field is absent, which is not the same as empty.
 pub fn selecting_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
-    let mut members = request
-        .get_all(name)
-        .iter()
+    let lines = request.get_all(name).iter();
+    let members: Vec<&[u8]> = lines
         .flat_map(|line| list_members(line.as_bytes()))
-        .peekable();
-    members.peek()?;
-    Some(members.collect::<Vec<_>>().join(&b","[..]))
+        .collect();
+    if members.is_empty() {
+        return None;
+    }
+    if *name == ACCEPT_ENCODING || *name == ACCEPT_LANGUAGE {
+        return Some(weighted(&members));
+    }
+    Some(members.join(&b","[..]))
+}
+
+/// RFC 9110 §12.5.3, §12.5.4: case and order mean nothing, weights do. (§12.5.4 warns that the order
+/// of languages cannot be relied upon.)
+fn weighted(members: &[&[u8]]) -> Vec<u8> {
+    let mut ranges: Vec<(Reverse<u16>, Vec<u8>)> = members
+        .iter()
+        .filter(|member| !member.is_empty())
+        .map(|member| weight(member))
+        .collect();
+    ranges.sort();
+    ranges.dedup();
+    let spelt = ranges
+        .into_iter()
+        .map(|(Reverse(weight), range)| match weight {
+            1000 => range,
+            _ => [range, format!(";q={weight}").into_bytes()].concat(),
+        });
+    spelt.collect::<Vec<_>>().join(&b","[..])
+}
+
+/// A range and its weight in thousandths; with a weight that is none, the member as it is.
+fn weight(member: &[u8]) -> (Reverse<u16>, Vec<u8>) {
+    let lower = member.to_ascii_lowercase();
+    let mut halves = lower.splitn(2, |&b| b == b';');
+    let range = halves.next().unwrap_or_default().trim_ascii().to_vec();
+    let Some(parameter) = halves.next().map(<[u8]>::trim_ascii) else {
+        return (Reverse(1000), range);
+    };
+    match parameter.strip_prefix(b"q=").and_then(thousandths) {
+        Some(weight) => (Reverse(weight), range),
+        None => (Reverse(1000), lower),
+    }
+}
+
+/// RFC 9110 §12.4.2: `0` or `1` with at most three decimals, and no more than one.
+fn thousandths(text: &[u8]) -> Option<u16> {
+    let (whole, decimals) = match text {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', decimals @ ..] => (whole, decimals),
+        _ => return None,
+    };
+    if !matches!(whole, b'0' | b'1') || decimals.len() > 3 {
+        return None;
+    }
+    let mut weight = u16::from(whole - b'0') * 1000;
+    for (digit, place) in decimals.iter().zip([100, 10, 1]) {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        weight += u16::from(digit - b'0') * place;
+    }
+    (weight <= 1000).then_some(weight)
 }

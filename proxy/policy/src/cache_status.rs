@@ -1,0 +1,89 @@
+//! The `Cache-Status` member of an outcome (RFC 9211).
+//!
+//! `detail` carries the reason's code wherever the registered parameters don't say as much.
+
+use crate::outcome::{Forward, Outcome, Stored};
+use crate::reason::{Reason, forwarded};
+
+impl Outcome {
+    /// The member of `Cache-Status` for a cache of this name (RFC 9211 §2).
+    pub fn cache_status(&self, name: &str) -> String {
+        let mut member = cache_name(name);
+        member.push_str(&self.parameters());
+        if let Some(detail) = self.detail() {
+            member.push_str("; detail=");
+            member.push_str(detail.as_str());
+        }
+        member
+    }
+
+    fn parameters(&self) -> String {
+        match *self {
+            Self::Hit { ttl_s } | Self::Stale { ttl_s, .. } => format!("; hit; ttl={ttl_s}"),
+            Self::Revalidated { fwd, ttl_s } => {
+                let fwd = fwd.fwd();
+                format!("; fwd={fwd}; fwd-status=304; stored; ttl={ttl_s}")
+            }
+            Self::Miss {
+                fwd,
+                status,
+                stored,
+                collapsed,
+            } => {
+                // §2.5: `stored` is about the fetch of the request that it stands on.
+                let more = match (collapsed, stored) {
+                    (true, _) => "; collapsed",
+                    (false, Stored::Yes) => "; stored",
+                    (false, _) => "",
+                };
+                format!("; fwd={}; fwd-status={status}{more}", fwd.fwd())
+            }
+            Self::Bypass {
+                status: Some(status),
+                ..
+            } => {
+                format!("; fwd=bypass; fwd-status={status}")
+            }
+            Self::Bypass { status: None, .. } => "; fwd=bypass".to_owned(),
+            // Neither served from the store nor forwarded.
+            Self::OnlyIfCached | Self::Error(_) => String::new(),
+        }
+    }
+
+    /// The code, where the other parameters don't say it.
+    fn detail(&self) -> Option<Reason> {
+        let reason = self.reason();
+        let said = match *self {
+            Self::Hit { .. } | Self::Revalidated { .. } => true,
+            Self::Miss { fwd, .. } => reason == forwarded(fwd) && is_token_of_its_own(fwd),
+            _ => false,
+        };
+        (!said).then_some(reason)
+    }
+}
+
+/// Whether the `fwd` token says all there is to say.
+fn is_token_of_its_own(fwd: Forward) -> bool {
+    !matches!(
+        fwd,
+        Forward::HitForMiss | Forward::CallerNamed | Forward::NoStorage
+    )
+}
+
+/// §2: a String or a Token (RFC 9651 §3.3.3, §3.3.4). A name that is no token is quoted, without what
+/// no String may hold.
+fn cache_name(name: &str) -> String {
+    let tchar = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*') && name.chars().all(tchar) {
+        return name.to_owned();
+    }
+    let mut quoted = String::from('"');
+    for c in name.chars().filter(|c| matches!(c, ' '..='~')) {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
