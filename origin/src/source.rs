@@ -100,7 +100,7 @@ fn endpoint(base: &Url, path: &str) -> Url {
 }
 
 /// A base URL written in this code; `build`'s tests parse every one.
-fn known_url(text: &'static str) -> Url {
+pub(crate) fn known_url(text: &'static str) -> Url {
     Url::parse(text).expect("a constant that tests parse")
 }
 

@@ -1,1 +1,241 @@
+use super::*;
+use crate::article::{Category, NewArticle, parse_date};
 
+fn now() -> DateTime<Utc> {
+    parse_date("2026-01-01T12:00:00Z").expect("a date")
+}
+
+fn read(body: &[u8]) -> Result<Batch, SourceError> {
+    let url = Url::parse("https://feed.example/dir/rss.xml").expect("a URL");
+    parse(
+        body,
+        Document {
+            url: &url,
+            charset: None,
+        },
+        now(),
+    )
+}
+
+fn rss(items: &str) -> Batch {
+    let head = r#"<rss version="2.0" xmlns:media="http://search.yahoo.com/mrss/" xmlns:content="http://purl.org/rss/1.0/modules/content/" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel><title>Town &amp; Post</title>"#;
+    read(format!("{head}{items}</channel></rss>").as_bytes()).expect("a feed")
+}
+
+fn item(members: &str) -> NewArticle {
+    let batch = rss(&format!(
+        "<item><title>A bridge</title><link>https://a.example/b</link>{members}</item>"
+    ));
+    batch.articles.into_iter().next().expect("an article")
+}
+
+#[test]
+fn every_kind_of_feed_is_read() {
+    let rdf = r#"<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel rdf:about="x"><title>T</title><link>https://a.example/</link><description>d</description></channel><item rdf:about="y"><title>A bridge</title><link>https://a.example/b</link><dc:date>2025-12-31T08:00:00Z</dc:date></item></rdf:RDF>"#;
+    let rss_0 = r#"<rss version="0.91"><channel><title>T</title><link>https://a.example/</link><description>d</description><item><title>A bridge</title><link>https://a.example/b</link></item></channel></rss>"#;
+    let atom = r#"<feed xmlns="http://www.w3.org/2005/Atom"><title>T</title><id>t</id><updated>2025-12-31T08:00:00Z</updated><entry><title type="html">A &lt;b&gt;bridge&lt;/b&gt;</title><id>urn:1</id><link rel="edit" href="https://a.example/edit"/><link href="/b"/><updated>2025-12-31T08:00:00Z</updated></entry></feed>"#;
+    let json = r#"{"version":"https://jsonfeed.org/version/1.1","title":"T","items":[{"id":7,"url":"https://a.example/b","title":"A bridge","image":"/i.jpg","date_published":null}]}"#;
+    for body in [rdf, rss_0, atom, json] {
+        let batch = read(body.as_bytes()).expect("a feed");
+        assert_eq!((batch.articles.len(), batch.skipped), (1, 0), "{body}");
+        assert_eq!(batch.articles[0].title, "A bridge");
+        assert!(
+            batch.articles[0].url.ends_with(".example/b"),
+            "{}",
+            batch.articles[0].url
+        );
+    }
+}
+
+#[test]
+fn items_without_a_link_are_skipped_and_no_id_is_invented() {
+    let batch = rss(
+        "<item><title>No link</title><guid isPermaLink='false'>x1</guid></item><item><link>https://a.example/untitled</link></item>",
+    );
+    assert_eq!((batch.articles.len(), batch.skipped), (0, 2));
+    let batch = rss("<item><title>A</title><guid>https://a.example/permanent</guid></item>");
+    assert_eq!(batch.articles[0].url, "https://a.example/permanent");
+    assert_eq!(item("").external_id, None);
+    assert_eq!(
+        item("<guid isPermaLink='false'>x1</guid>")
+            .external_id
+            .as_deref(),
+        Some("x1")
+    );
+}
+
+#[test]
+fn missing_and_impossible_dates_are_estimated() {
+    for date in [
+        "",
+        "<pubDate>soon</pubDate>",
+        "<pubDate>Fri, 01 Jan 2100 00:00:00 GMT</pubDate>",
+    ] {
+        let article = item(date);
+        assert_eq!(
+            (article.published_at, article.published_at_estimated),
+            (now(), true),
+            "{date}"
+        );
+    }
+    assert!(!item("<pubDate>Wed, 31 Dec 2025 08:00:00 GMT</pubDate>").published_at_estimated);
+}
+
+#[test]
+fn pictures_are_found_wherever_they_hang() {
+    let rows = [
+        (
+            r#"<media:thumbnail url="https://i.example/t.jpg" width="240"/>"#,
+            Some("https://i.example/t.jpg"),
+        ),
+        (
+            r#"<media:content url="https://i.example/c.jpg" medium="image" type="image/jpeg"/>"#,
+            Some("https://i.example/c.jpg"),
+        ),
+        (
+            r#"<enclosure url="https://i.example/e.png" type="image/png" length="1"/>"#,
+            Some("https://i.example/e.png"),
+        ),
+        (
+            r#"<enclosure url="https://i.example/e.mp3" type="audio/mpeg" length="1"/>"#,
+            None,
+        ),
+        (
+            r#"<content:encoded><![CDATA[<p><img src="/in/text.jpg"/></p>]]></content:encoded>"#,
+            Some("https://feed.example/in/text.jpg"),
+        ),
+        (
+            "<description>&lt;img src='https://i.example/d.jpg?a=1&amp;amp;b=2'&gt;</description>",
+            Some("https://i.example/d.jpg?a=1&b=2"),
+        ),
+        ("", None),
+    ];
+    for (members, expected) in rows {
+        assert_eq!(item(members).image_url.as_deref(), expected, "{members}");
+    }
+}
+
+#[test]
+fn authors_have_names_and_no_addresses() {
+    let rows = [
+        ("<dc:creator>A. Desk</dc:creator>", Some("A. Desk")),
+        ("<author>desk@a.example (A. Desk)</author>", Some("A. Desk")),
+        ("<author>desk@a.example</author>", None),
+        ("", None),
+    ];
+    for (members, expected) in rows {
+        assert_eq!(item(members).author.as_deref(), expected, "{members}");
+    }
+}
+
+#[test]
+fn an_items_own_words_go_before_its_feeds() {
+    assert_eq!(
+        item("<category>Sport</category><category>Opinion</category>").categories,
+        [Category::Sports]
+    );
+    assert_eq!(
+        item("<category>Opinion</category>").categories,
+        [Category::General]
+    );
+    let url = Url::parse("https://feed.example/technology/rss.xml").expect("a URL");
+    let body =
+        b"<rss version='2.0'><channel><item><title>A</title><link>/a</link></item></channel></rss>";
+    let batch = parse(
+        body,
+        Document {
+            url: &url,
+            charset: None,
+        },
+        now(),
+    )
+    .expect("a feed");
+    assert_eq!(batch.articles[0].categories, [Category::Technology]);
+}
+
+#[test]
+fn damaged_documents_give_what_they_hold() {
+    let whole = "<item><title>A bridge</title><link>https://a.example/b</link></item>";
+    let marked: Vec<u8> = [0xFF, 0xFE].into_iter().chain(format!("<?xml version='1.0' encoding='utf-16'?><rss version='2.0'><channel>{whole}</channel></rss>").encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let rows: [Vec<u8>; 8] = [
+        format!("<rss><channel>{whole}</channel></rss>").into(),
+        format!("<rss version=\"0.94\"><channel>{whole}</channel></rss>").into(),
+        format!("<?xml version='1.0' encoding='bogus'?><rss version='2.0'><channel>{whole}</channel></rss>").into(),
+        format!("<!-- a --><!DOCTYPE rss [<!ENTITY x 'y>z'>]>\n<rss version='2.0'><channel>{whole}</channel></rss>").into(),
+        format!("<rss version='2.0'><channel>{whole}<item><title><![CDATA[Cut off").into(),
+        format!("<html><body><rss version='2.0'><channel>{whole}</channel></rss></body></html>").into(),
+        format!("\n \u{b}<rss version='2.0'><channel>{whole}</channel></rss>").into(),
+        marked,
+    ];
+    for body in rows {
+        let batch = read(&body)
+            .unwrap_or_else(|fault| panic!("{fault}: {}", String::from_utf8_lossy(&body)));
+        assert_eq!(
+            batch.articles.first().map(|article| article.title.as_str()),
+            Some("A bridge")
+        );
+    }
+    let latin = b"<rss version='2.0'><channel><item><title>Caf\xE9</title><link>https://a.example/b</link></item></channel></rss>";
+    assert_eq!(read(latin).expect("a feed").articles[0].title, "Café");
+}
+
+#[test]
+fn what_is_no_feed_is_malformed() {
+    let rows = [
+        "",
+        "  \n",
+        "hello",
+        "<html><body>Not here</body></html>",
+        "<!DOCTYPE html><p>x",
+        "<note/>",
+        "{}",
+        "[]",
+        "{",
+        "<rss",
+        "<rss version='2.0'>",
+        "<rss version='2.0'><channel><item><title><![CDATA[x",
+    ];
+    for body in rows {
+        assert!(
+            matches!(read(body.as_bytes()), Err(SourceError::Malformed(_))),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn custom_entities_stay_unexpanded() {
+    let bomb = "<!DOCTYPE rss [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;'><!ENTITY x SYSTEM 'file:///etc/hostname'>]><rss version='2.0'><channel><item><title>A &b; &x;</title><link>https://a.example/b</link></item></channel></rss>";
+    if let Ok(batch) = read(bomb.as_bytes()) {
+        let title = batch
+            .articles
+            .first()
+            .map(|article| article.title.clone())
+            .unwrap_or_default();
+        assert!(!title.contains("aaaa"), "{title}");
+    }
+}
+
+#[test]
+fn names_are_stable_and_hold_no_token() {
+    let name = |url: &str| name_of(&Url::parse(url).expect("a URL"));
+    assert_eq!(
+        name("https://feeds.bbci.co.uk/news/rss.xml"),
+        "feed:feeds.bbci.co.uk/news/rss.xml"
+    );
+    assert_eq!(
+        name("https://me:word@a.example:8443/rss/"),
+        "feed:a.example:8443/rss"
+    );
+    let (one, other) = (
+        name("https://a.example/rss?token=s3cret"),
+        name("https://a.example/rss?token=other"),
+    );
+    assert_ne!(one, other);
+    assert!(
+        one.starts_with("feed:a.example/rss~") && !one.contains("s3cret"),
+        "{one}"
+    );
+    assert_eq!(name("https://a.example/RSS"), name("https://a.example/RSS"));
+    assert_ne!(name("https://a.example/RSS"), name("https://a.example/rss"));
+}
