@@ -1,0 +1,62 @@
+//! Asks a running proxy how it is, for health checks of containers that have neither a shell nor curl.
+//!
+//! One request on a plain socket of the standard library: no runtime to start for a check that runs every few seconds.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// More than `/health` ever answers.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// The body of `/health` when it answers 200 within `timeout`, else what was wrong.
+pub(super) fn ask(admin: SocketAddr, timeout: Duration) -> Result<String, String> {
+    let address = reachable(admin);
+    let answer = exchange(address, timeout)
+        .map_err(|error| format!("no answer from the admin port at {address}: {error}"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if head.starts_with("HTTP/1.") && status == "200" {
+        Ok(body.trim_end().to_owned())
+    } else {
+        let line = head.lines().next().unwrap_or_default().escape_default();
+        Err(format!(
+            "the admin port at {address} answered: {line} {}",
+            body.trim_end().escape_default()
+        ))
+    }
+}
+
+/// Where a listener on this address is reached from the same machine: 0.0.0.0 listens everywhere but is nowhere.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
+}
+
+fn exchange(address: SocketAddr, timeout: Duration) -> std::io::Result<Vec<u8>> {
+    let end = Instant::now() + timeout;
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_write_timeout(Some(timeout))?;
+    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        // The time left is set anew for each read: a peer that drips bytes doesn't stretch it.
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let count = stream.read(&mut chunk)?;
+        answer.extend(chunk.iter().take(count));
+        if count == 0 || answer.len() as u64 > ANSWER_BYTES_MAX {
+            return Ok(answer);
+        }
+    }
+}

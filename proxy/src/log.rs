@@ -1,0 +1,148 @@
+//! The log: how it is set up, and the access line, one a request.
+//!
+//! What a stranger sends is escaped before it is written, so nobody can forge a line or move a terminal's cursor. The access line holds the
+//! request's target with its query, which may name people: keep logs accordingly. It never holds `Authorization`, cookies or the userinfo of a URL.
+
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{Method, Version};
+use larder_policy::Outcome;
+use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, info};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::config::{LogFormat, LogLevel};
+
+/// More of a target than any log's reader needs; the rest is cut, so that a line stays a line.
+const TARGET_BYTES_MAX: usize = 2048;
+
+/// Sends everything that is logged, by the libraries too, to standard error. Once a process.
+pub fn install(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
+    let colours = std::io::stderr().is_terminal();
+    subscriber(format, level, colours, std::io::stderr).try_init()
+}
+
+/// The same with another place to write to.
+pub fn subscriber<W>(
+    format: LogFormat,
+    level: LogLevel,
+    colours: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(colours)
+        .log_internal_errors(false);
+    let layer = match format {
+        LogFormat::Human => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(level)))
+}
+
+/// Ours at the level asked for. The libraries' one step quieter: at info they speak of each connection.
+fn filter(level: LogLevel) -> Targets {
+    let (ours, libraries) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    Targets::new()
+        .with_target("larder_proxy", ours)
+        .with_default(libraries)
+}
+
+/// What an access line tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// The method as it came.
+    pub method: &'a Method,
+    /// The target as it came, query included.
+    pub target: &'a str,
+    /// The status that the client was sent.
+    pub status: u16,
+    /// What happened: the same value that feeds `X-Cache`, `Cache-Status` and the metrics.
+    pub outcome: &'a Outcome,
+    /// Bytes of body that the client was sent.
+    pub bytes: u64,
+    /// From the request's head to the last byte of the answer.
+    pub duration: Duration,
+    /// Who asked, when the socket says.
+    pub client: Option<IpAddr>,
+    /// The protocol's version.
+    pub protocol: Version,
+}
+
+/// Writes one access line, at level info.
+pub fn access(access: &Access<'_>) {
+    info!(
+        target: "larder_proxy::access",
+        method = %Escaped(access.method.as_str()),
+        url = %Escaped(loggable(access.target)),
+        status = access.status,
+        result = access.outcome.x_cache().as_str(),
+        reason = access.outcome.reason().as_str(),
+        bytes = access.bytes,
+        duration_ms = milliseconds(access.duration),
+        client = access.client.map(tracing::field::display),
+        protocol = ?access.protocol,
+        "request"
+    );
+}
+
+/// Milliseconds to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// A target as it may be logged: without userinfo (an absolute-form target can have one), and not without end.
+fn loggable(target: &str) -> &str {
+    let target = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => {
+            let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            match rest
+                .get(..authority_end)
+                .and_then(|authority| authority.rfind('@'))
+            {
+                Some(at) => rest.get(at + 1..).unwrap_or_default(),
+                None => target,
+            }
+        }
+        _ => target,
+    };
+    target
+        .char_indices()
+        .find(|(at, c)| at + c.len_utf8() > TARGET_BYTES_MAX)
+        .and_then(|(at, _)| target.get(..at))
+        .unwrap_or(target)
+}
+
+/// Text from strangers: control characters, quotes and backslashes are written as escapes, and so is everything that isn't ASCII (direction
+/// marks and line separators among it).
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                ' '..='~' if c != '\\' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_default())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
