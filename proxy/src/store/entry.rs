@@ -1,0 +1,345 @@
+//! A stored response and its one stored form.
+//!
+//! The form is a version byte, lengths before everything that has one, and an xxh3-64 of all of it
+//! at the end. What is read back may have been written by anybody: every length is checked against
+//! a limit and against what is there, and any doubt is [`Damaged`]. Both directions share the
+//! limits, so what [`Entry::encode`] writes [`Entry::decode`] reads. Left out: compression, and
+//! protection against a writer who means harm and can compute a checksum.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use larder_policy::{CacheKey, Flags, StoredPolicy, VarySpec};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The form's version: another one is not read.
+const VERSION: u8 = 1;
+/// Length of the checksum at the end.
+const CHECKSUM_BYTES: usize = 8;
+/// No request target that the proxy accepts makes a longer key.
+const KEY_BYTES_MAX: usize = 128 * 1024;
+/// The values of selecting fields come from one request head, which is smaller than this.
+const SELECTING_BYTES_MAX: usize = 1024 * 1024;
+/// A response that varies by more fields than this is not worth keeping.
+const VARY_NAMES_MAX: usize = 64;
+/// As many fields as a response head of the HTTP/1 parser may have, and to spare.
+const FIELDS_MAX: usize = 1024;
+/// Longest field name; `http` itself stops at this one.
+const FIELD_NAME_BYTES_MAX: usize = u16::MAX as usize;
+/// Longest field value.
+const FIELD_VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Redis holds no value above 512 MiB; half of it leaves room for the rest of the entry.
+const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Stands for "no `Vary`" where the number of names is written.
+const NO_VARY: u16 = u16::MAX;
+
+/// A stored response with all that is needed to decide on its reuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it was stored under, in full: two keys can't be taken for each other.
+    pub key: CacheKey,
+    /// The request fields that selected it.
+    pub vary: Option<VarySpec>,
+    /// Their values in the request it answered, as [`larder_policy::selecting`] gives them.
+    pub selecting: Box<[u8]>,
+    /// Status of the response.
+    pub status: StatusCode,
+    /// Its fields, as they may be stored.
+    pub headers: HeaderMap,
+    /// Its body, in a buffer of its own: see [`gather`].
+    pub body: Bytes,
+    /// The facts on its freshness.
+    pub policy: StoredPolicy,
+    /// The number of the last purge when its fetch began.
+    pub sequence: u64,
+}
+
+/// These bytes are no entry of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damaged {
+    /// Written by another version.
+    #[error("the stored form has another version")]
+    Version,
+    /// Changed or cut off.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// A length goes past a limit or the end, or bytes are left over.
+    #[error("a length is wrong")]
+    Length,
+    /// A part has a value that it can't have.
+    #[error("a value is malformed")]
+    Value,
+}
+
+/// A part of the entry is larger than the stored form allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the response is too large for the stored form")]
+pub struct TooLarge;
+
+/// Joins the pieces of a body in one buffer of exactly their size.
+///
+/// The pieces usually are slices of large read buffers, which they would keep alive.
+pub fn gather<'a>(pieces: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Bytes {
+    let pieces = pieces.into_iter();
+    let mut body = BytesMut::with_capacity(pieces.clone().map(<[u8]>::len).sum());
+    pieces.for_each(|piece| body.extend_from_slice(piece));
+    body.freeze()
+}
+
+/// Copies all values into one buffer of exactly their size, for the same reason as [`gather`].
+pub fn own_fields(fields: &HeaderMap) -> HeaderMap {
+    let mut values = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
+    fields
+        .values()
+        .for_each(|value| values.extend_from_slice(value.as_bytes()));
+    let values = values.freeze();
+    let mut owned = HeaderMap::with_capacity(fields.keys_len());
+    let mut start = 0;
+    for (name, value) in fields {
+        let end = start + value.len();
+        // A value's own bytes are always a valid value; the clone is there for the type.
+        let mut copy = HeaderValue::from_maybe_shared(values.slice(start..end))
+            .unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        owned.append(name.clone(), copy);
+        start = end;
+    }
+    owned
+}
+
+impl Entry {
+    /// Bytes that it keeps alive, without those of the tier that holds it.
+    pub fn bytes_held(&self) -> usize {
+        /// What `HeaderMap` spends on a field: its bucket, its place in the index, rounded up.
+        const FIELD_OVERHEAD_BYTES: usize = 128;
+        let fields = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES)
+            .sum::<usize>();
+        let vary = self.vary.iter().flat_map(|spec| spec.names());
+        let vary = vary.map(|name| name.as_str().len() + size_of::<HeaderName>());
+        size_of::<Self>()
+            + self.key.as_bytes().len()
+            + vary.sum::<usize>()
+            + self.selecting.len()
+            + fields
+            + self.body.len()
+    }
+
+    /// Its stored form.
+    pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
+        let mut out = Writer(Vec::with_capacity(self.bytes_held()));
+        out.0.push(VERSION);
+        out.u16(self.status.as_u16());
+        self.encode_policy(&mut out);
+        out.long(self.key.as_bytes(), KEY_BYTES_MAX)?;
+        self.encode_vary(&mut out)?;
+        out.long(&self.selecting, SELECTING_BYTES_MAX)?;
+        self.encode_fields(&mut out)?;
+        out.long(&self.body, BODY_BYTES_MAX)?;
+        let checksum = xxh3_64(&out.0);
+        out.u64(checksum);
+        Ok(out.0)
+    }
+
+    fn encode_policy(&self, out: &mut Writer) {
+        let policy = &self.policy;
+        out.u16(policy.flags.bits());
+        for number in [
+            policy.response_time_unix_s,
+            policy.initial_age_s,
+            policy.lifetime_s,
+            policy.stale_while_revalidate_s,
+            policy.stale_if_error_s,
+            self.sequence,
+        ] {
+            out.u64(number);
+        }
+    }
+
+    fn encode_vary(&self, out: &mut Writer) -> Result<(), TooLarge> {
+        let Some(spec) = &self.vary else {
+            out.u16(NO_VARY);
+            return Ok(());
+        };
+        out.count(spec.names().len(), VARY_NAMES_MAX)?;
+        spec.names()
+            .iter()
+            .try_for_each(|name| out.short(name.as_str().as_bytes(), FIELD_NAME_BYTES_MAX))
+    }
+
+    fn encode_fields(&self, out: &mut Writer) -> Result<(), TooLarge> {
+        out.count(self.headers.len(), FIELDS_MAX)?;
+        for (name, value) in &self.headers {
+            out.short(name.as_str().as_bytes(), FIELD_NAME_BYTES_MAX)?;
+            out.long(value.as_bytes(), FIELD_VALUE_BYTES_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a stored form. Nothing in the result refers to `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut rest = Reader(checked(bytes)?);
+        if rest.u8()? != VERSION {
+            return Err(Damaged::Version);
+        }
+        let status = StatusCode::from_u16(rest.u16()?).map_err(|_| Damaged::Value)?;
+        let (policy, sequence) = decode_policy(&mut rest)?;
+        let key = CacheKey::from_bytes(Arc::from(rest.long(KEY_BYTES_MAX)?));
+        let vary = decode_vary(&mut rest)?;
+        let selecting = Box::from(rest.long(SELECTING_BYTES_MAX)?);
+        let headers = decode_fields(&mut rest)?;
+        let body = Bytes::copy_from_slice(rest.long(BODY_BYTES_MAX)?);
+        if !rest.0.is_empty() {
+            return Err(Damaged::Length);
+        }
+        Ok(Self {
+            key,
+            vary,
+            selecting,
+            status,
+            headers,
+            body,
+            policy,
+            sequence,
+        })
+    }
+}
+
+/// The version first, for a newer form may be checked in another way; then the checksum.
+fn checked(bytes: &[u8]) -> Result<&[u8], Damaged> {
+    match bytes.first() {
+        None => return Err(Damaged::Length),
+        Some(&version) if version != VERSION => return Err(Damaged::Version),
+        Some(_) => {}
+    }
+    let (content, checksum) = bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .ok_or(Damaged::Length)?;
+    if u64::from_be_bytes(*checksum) == xxh3_64(content) {
+        Ok(content)
+    } else {
+        Err(Damaged::Checksum)
+    }
+}
+
+fn decode_policy(rest: &mut Reader<'_>) -> Result<(StoredPolicy, u64), Damaged> {
+    let flags = Flags::from_bits(rest.u16()?).ok_or(Damaged::Value)?;
+    let policy = StoredPolicy {
+        response_time_unix_s: rest.u64()?,
+        initial_age_s: rest.u64()?,
+        lifetime_s: rest.u64()?,
+        stale_while_revalidate_s: rest.u64()?,
+        stale_if_error_s: rest.u64()?,
+        flags,
+    };
+    Ok((policy, rest.u64()?))
+}
+
+fn decode_vary(rest: &mut Reader<'_>) -> Result<Option<VarySpec>, Damaged> {
+    let count = match rest.u16()? {
+        NO_VARY => return Ok(None),
+        count if usize::from(count) > VARY_NAMES_MAX => return Err(Damaged::Length),
+        count => count,
+    };
+    let names = (0..count).map(|_| rest.name());
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(VarySpec::from_names(names)))
+}
+
+fn decode_fields(rest: &mut Reader<'_>) -> Result<HeaderMap, Damaged> {
+    let count = usize::from(rest.u16()?);
+    if count > FIELDS_MAX {
+        return Err(Damaged::Length);
+    }
+    let mut fields = HeaderMap::with_capacity(count);
+    for _ in 0..count {
+        let name = rest.name()?;
+        let value = rest.long(FIELD_VALUE_BYTES_MAX)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| Damaged::Value)?;
+        fields.append(name, value);
+    }
+    Ok(own_fields(&fields))
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u16(&mut self, number: u16) {
+        self.0.extend(number.to_be_bytes());
+    }
+
+    fn u64(&mut self, number: u64) {
+        self.0.extend(number.to_be_bytes());
+    }
+
+    fn count(&mut self, count: usize, max: usize) -> Result<(), TooLarge> {
+        let count = Some(count).filter(|count| *count <= max);
+        self.u16(count.and_then(|c| u16::try_from(c).ok()).ok_or(TooLarge)?);
+        Ok(())
+    }
+
+    fn short(&mut self, bytes: &[u8], bytes_max: usize) -> Result<(), TooLarge> {
+        self.count(bytes.len(), bytes_max)?;
+        self.0.extend(bytes);
+        Ok(())
+    }
+
+    fn long(&mut self, bytes: &[u8], bytes_max: usize) -> Result<(), TooLarge> {
+        let len = Some(bytes.len()).filter(|len| *len <= bytes_max);
+        let len = len
+            .and_then(|len| u32::try_from(len).ok())
+            .ok_or(TooLarge)?;
+        self.0.extend(len.to_be_bytes());
+        self.0.extend(bytes);
+        Ok(())
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(Damaged::Length)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn u8(&mut self) -> Result<u8, Damaged> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, Damaged> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Damaged> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Damaged> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(Damaged::Length)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn long(&mut self, bytes_max: usize) -> Result<&'a [u8], Damaged> {
+        let len = u32::from_be_bytes(self.array()?);
+        let len = usize::try_from(len).map_err(|_| Damaged::Length)?;
+        if len > bytes_max {
+            return Err(Damaged::Length);
+        }
+        self.take(len)
+    }
+
+    fn name(&mut self) -> Result<HeaderName, Damaged> {
+        let len = usize::from(self.u16()?);
+        HeaderName::from_bytes(self.take(len)?).map_err(|_| Damaged::Value)
+    }
+}
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

@@ -1,0 +1,198 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn field() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
+    let value = vec(
+        prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8],
+        0..40,
+    );
+    ("[a-z][a-z0-9-]{0,20}", value).prop_map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a token");
+        (
+            name,
+            HeaderValue::from_bytes(&value).expect("field content"),
+        )
+    })
+}
+
+fn policy() -> impl Strategy<Value = StoredPolicy> {
+    (any::<[u64; 5]>(), any::<u16>()).prop_map(|(n, bits)| StoredPolicy {
+        response_time_unix_s: n[0],
+        initial_age_s: n[1],
+        lifetime_s: n[2],
+        stale_while_revalidate_s: n[3],
+        stale_if_error_s: n[4],
+        flags: Flags::from_bits(bits)
+            .or_else(|| Flags::from_bits(0))
+            .expect("no flag at all is valid"),
+    })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let vary = proptest::option::of(vec(field().prop_map(|(name, _)| name), 0..5));
+    let bytes = || vec(any::<u8>(), 0..60);
+    (
+        (bytes(), vary, bytes(), 100..600_u16),
+        (vec(field(), 0..12), vec(any::<u8>(), 0..300)),
+        (policy(), any::<u64>()),
+    )
+        .prop_map(
+            |((key, vary, selecting, status), (fields, body), (policy, sequence))| {
+                let mut headers = HeaderMap::new();
+                for (name, value) in fields {
+                    headers.append(name, value);
+                }
+                Entry {
+                    key: CacheKey::from_bytes(key.into()),
+                    vary: vary.map(VarySpec::from_names),
+                    selecting: selecting.into(),
+                    status: StatusCode::from_u16(status).expect("in range"),
+                    headers,
+                    body: body.into(),
+                    policy,
+                    sequence,
+                }
+            },
+        )
+}
+
+/// With a right checksum, so that the checks behind it are reached.
+fn sealed(content: &[u8]) -> Vec<u8> {
+    let mut bytes = content.to_vec();
+    bytes.extend(xxh3_64(content).to_be_bytes());
+    bytes
+}
+
+fn small() -> Entry {
+    Entry {
+        key: CacheKey::from_bytes(Arc::from(&b"key"[..])),
+        vary: Some(VarySpec::from_names([http::header::ACCEPT])),
+        selecting: Box::from(&b"sel"[..]),
+        status: StatusCode::OK,
+        headers: HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("\"a\""))]),
+        body: Bytes::from_static(b"body"),
+        policy: StoredPolicy {
+            response_time_unix_s: 1,
+            initial_age_s: 2,
+            lifetime_s: 3,
+            stale_while_revalidate_s: 4,
+            stale_if_error_s: 5,
+            flags: Flags::from_bits(0).expect("no flag at all is valid"),
+        },
+        sequence: 6,
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read_back(entry in entry()) {
+        let bytes = entry.encode().expect("within the limits");
+        prop_assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in vec(any::<u8>(), 0..400)) {
+        prop_assert!(Entry::decode(&bytes).is_err());
+        let mut content = vec![VERSION];
+        content.extend(bytes);
+        // Whether it is an entry or not is all the same: it comes back.
+        let _ = Entry::decode(&sealed(&content));
+    }
+
+    #[test]
+    fn a_changed_form_with_a_right_checksum_never_panics(
+        entry in entry(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()
+    ) {
+        let bytes = entry.encode().expect("within the limits");
+        let mut content = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
+        let at = at.index(content.len());
+        content[at] = byte;
+        let _ = Entry::decode(&sealed(&content));
+        prop_assert!(Entry::decode(&sealed(&content[..cut.index(content.len())])).is_err());
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_damage() {
+    let bytes = small().encode().expect("within the limits");
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            assert!(Entry::decode(&changed).is_err(), "byte {at}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_every_addition_is_damage() {
+    let bytes = small().encode().expect("within the limits");
+    for len in 0..bytes.len() {
+        assert!(Entry::decode(&bytes[..len]).is_err(), "{len} bytes");
+    }
+    let mut longer = bytes.clone();
+    longer.push(0);
+    assert_eq!(Entry::decode(&longer), Err(Damaged::Checksum));
+    let content = &bytes[..bytes.len() - CHECKSUM_BYTES];
+    assert_eq!(
+        Entry::decode(&sealed(&[content, b"x"].concat())),
+        Err(Damaged::Length)
+    );
+}
+
+#[test]
+fn another_version_is_told_apart_from_damage() {
+    let mut bytes = small().encode().expect("within the limits");
+    bytes[0] = VERSION + 1;
+    assert_eq!(Entry::decode(&bytes), Err(Damaged::Version));
+}
+
+#[test]
+fn a_limit_holds_at_exactly_its_value() {
+    let mut entry = small();
+    entry.selecting = vec![0; SELECTING_BYTES_MAX].into();
+    let bytes = entry.encode().expect("at the limit");
+    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    entry.selecting = vec![0; SELECTING_BYTES_MAX + 1].into();
+    assert_eq!(entry.encode(), Err(TooLarge));
+
+    let names = |count: usize| (0..count).map(|n| format!("x-{n}").parse().expect("a token"));
+    let mut entry = small();
+    entry.vary = Some(VarySpec::from_names(names(VARY_NAMES_MAX)));
+    assert!(Entry::decode(&entry.encode().expect("at the limit")).is_ok());
+    entry.vary = Some(VarySpec::from_names(names(VARY_NAMES_MAX + 1)));
+    assert_eq!(entry.encode(), Err(TooLarge));
+
+    let mut entry = small();
+    entry.headers = names(FIELDS_MAX)
+        .map(|n| (n, HeaderValue::from_static("")))
+        .collect();
+    assert!(Entry::decode(&entry.encode().expect("at the limit")).is_ok());
+    entry.headers.append("y", HeaderValue::from_static(""));
+    assert_eq!(entry.encode(), Err(TooLarge));
+}
+
+#[test]
+fn a_length_beyond_the_end_is_damage_and_reserves_nothing() {
+    let bytes = small().encode().expect("within the limits");
+    let body_len_at = bytes.len() - CHECKSUM_BYTES - b"body".len() - 4;
+    let mut content = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
+    content[body_len_at..body_len_at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+    assert_eq!(Entry::decode(&sealed(&content)), Err(Damaged::Length));
+}
+
+#[test]
+fn a_body_and_its_fields_keep_no_larger_buffer_alive() {
+    let large = Bytes::from(vec![b'x'; 4096]);
+    let body = gather([&large[..2], &large[..3]]);
+    assert_eq!(&body[..], b"xxxxx");
+    let value = HeaderValue::from_maybe_shared(large.slice(0..7)).expect("field content");
+    let fields = HeaderMap::from_iter([(http::header::ETAG, value)]);
+    let owned = own_fields(&fields);
+    assert_eq!(owned, fields);
+    drop(fields);
+    assert!(large.is_unique(), "nothing else holds the large buffer");
+    assert_eq!(owned[http::header::ETAG], "xxxxxxx");
+}

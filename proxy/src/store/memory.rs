@@ -1,0 +1,249 @@
+//! Which stored response of this process may answer? Held in memory, bounded by one number.
+//!
+//! One slot per key holds all variants of its URL, so a look-up is one access of the table with
+//! `Vary` or without, a purge takes all variants by removing one slot, and nothing is left behind
+//! that can't be reached any more. A slot never changes: storing a variant replaces it by a new
+//! one. The price: variants are evicted together. Keys are compared in full, so none is taken for
+//! another. Left out: the order of purges and fills, which is the caller's business; two calls of
+//! `put` for one key must not overlap.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use larder_policy::{CacheKey, VarySpec, selecting};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use super::entry::Entry;
+
+/// Variants of one URL. More means that a client chooses them, or that `Vary` is too wide.
+pub(super) const VARIANTS_MAX: usize = 64;
+/// A part of the table has a lock and a share of the bytes of its own. Smaller shares would let in
+/// smaller objects only.
+const SHARD_BYTES_MIN: u64 = 32 * 1024 * 1024;
+/// Enough locks that cores seldom meet at one.
+const SHARDS_MAX: u64 = 64;
+/// A guess at the mean size of a response, to size the table with.
+const ENTRY_BYTES_GUESS: u64 = 16 * 1024;
+/// At most this many places are made ahead.
+const ENTRIES_GUESS_MAX: u64 = 1 << 18;
+/// What the table and the slot spend besides the entries: measured, rounded up.
+const SLOT_OVERHEAD_BYTES: u64 = 256;
+
+/// One stored response in a slot.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) entry: Arc<Entry>,
+    /// Whether the tier below was asked for a newer one since this one went stale.
+    asked_below: AtomicBool,
+}
+
+impl Held {
+    /// True once, when it is no longer fresh: another replica may have a newer one by now. If it
+    /// hasn't, this process will fetch one itself, so that asking again would be in vain.
+    pub(super) fn asks_below(&self, now: SystemTime) -> bool {
+        self.entry.policy.ttl_s(now) <= 0 && !self.asked_below.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// What memory has for a request.
+#[derive(Debug)]
+pub(super) enum InMemory {
+    Hit(Arc<Held>),
+    /// Variants of the URL, but not this one.
+    VaryMiss,
+    Miss,
+}
+
+/// All variants of one URL; the one stored last stands last.
+#[derive(Debug)]
+struct Slot {
+    spec: Option<VarySpec>,
+    variants: Box<[Arc<Held>]>,
+    bytes: u64,
+    /// Number of stored responses in the whole tier.
+    entries: Arc<AtomicU64>,
+}
+
+impl Slot {
+    fn newest(&self) -> u64 {
+        let times = self.variants.iter();
+        let times = times.map(|held| held.entry.policy.response_time_unix_s);
+        times.max().unwrap_or(0)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let count = self.variants.len() as u64;
+        self.entries.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<CacheKey, Arc<Slot>> for ByBytes {
+    fn weight(&self, _: &CacheKey, slot: &Arc<Slot>) -> u64 {
+        slot.bytes
+    }
+}
+
+/// The memory tier.
+#[derive(Debug)]
+pub(super) struct Memory {
+    slots: Cache<CacheKey, Arc<Slot>, ByBytes>,
+    slot_bytes_max: u64,
+    entries: Arc<AtomicU64>,
+}
+
+impl Memory {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let shards = 1 << shards.ilog2();
+        // Never so few that the library makes fewer shards of it.
+        let guess = (bytes_max / ENTRY_BYTES_GUESS).clamp(shards * 32, ENTRIES_GUESS_MAX);
+        let mut options = OptionsBuilder::new();
+        options
+            .shards(usize::try_from(shards).unwrap_or(1))
+            .estimated_items_capacity(usize::try_from(guess).unwrap_or(usize::MAX))
+            .weight_capacity(bytes_max);
+        Self {
+            slots: Cache::with_options(
+                options.build().expect("all three sizes are set"),
+                ByBytes,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
+            // One object must neither fill a share nor push out most of what is held.
+            slot_bytes_max: (bytes_max / 4).min(bytes_max / shards / 2),
+            entries: Arc::default(),
+        }
+    }
+
+    /// Finds the response that this request selects. Without `Vary` nothing is allocated.
+    pub(super) fn get(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> InMemory {
+        let Some(slot) = self.slots.get(key) else {
+            return InMemory::Miss;
+        };
+        let found = match &slot.spec {
+            None => slot.variants.first(),
+            Some(spec) => {
+                let wanted = selecting(spec, request);
+                let mut variants = slot.variants.iter();
+                variants.find(|held| *held.entry.selecting == *wanted)
+            }
+        };
+        match found {
+            Some(held) if is_alive(held, now) => InMemory::Hit(Arc::clone(held)),
+            _ if slot.variants.iter().any(|held| is_alive(held, now)) => InMemory::VaryMiss,
+            _ => {
+                self.slots.remove_if(key, |s| Arc::ptr_eq(s, &slot));
+                InMemory::Miss
+            }
+        }
+    }
+
+    /// Stores a response in place of an older one that the same request selects; one with another
+    /// `Vary` takes the place of all. False when it is too large, and then the older one is gone
+    /// all the same: it is no longer what the upstream says.
+    pub(super) fn put(&self, entry: Arc<Entry>, now: SystemTime) -> bool {
+        let mut variants = match self.slots.peek(&entry.key) {
+            Some(old) if old.spec == entry.vary => others(&old, &entry, now),
+            _ => Vec::new(),
+        };
+        let (key, spec) = (entry.key.clone(), entry.vary.clone());
+        let fits = entry.bytes_held() as u64 + SLOT_OVERHEAD_BYTES <= self.slot_bytes_max;
+        if fits && is_current(&entry, now) {
+            let asked_below = AtomicBool::new(false);
+            variants.push(Arc::new(Held { entry, asked_below }));
+        }
+        self.replace(key, spec, variants);
+        fits
+    }
+
+    /// Stores what came from the tier below, unless something newer is held. False when that is
+    /// under another `Vary`, so that `entry` must not be used at all.
+    pub(super) fn put_if_newer(&self, entry: &Arc<Entry>, now: SystemTime) -> bool {
+        let time = entry.policy.response_time_unix_s;
+        let Some(old) = self.slots.peek(&entry.key) else {
+            self.put(Arc::clone(entry), now);
+            return true;
+        };
+        if old.spec != entry.vary && old.newest() > time {
+            return false;
+        }
+        let mut same = old.variants.iter();
+        let same = same.find(|held| held.entry.selecting == entry.selecting);
+        if same.is_none_or(|held| held.entry.policy.response_time_unix_s < time)
+            || old.spec != entry.vary
+        {
+            self.put(Arc::clone(entry), now);
+        }
+        true
+    }
+
+    /// Removes a URL's slot; says how many responses went with it.
+    pub(super) fn remove(&self, key: &CacheKey) -> usize {
+        let removed = self.slots.remove(key);
+        removed.map_or(0, |(_, slot)| slot.variants.len())
+    }
+
+    /// Number of stored responses.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Bytes they hold.
+    pub(super) fn bytes(&self) -> u64 {
+        self.slots.weight()
+    }
+
+    fn replace(&self, key: CacheKey, spec: Option<VarySpec>, mut variants: Vec<Arc<Held>>) {
+        let mut bytes = SLOT_OVERHEAD_BYTES + variants.iter().map(held_bytes).sum::<u64>();
+        let surplus = variants.len().saturating_sub(VARIANTS_MAX);
+        let mut oldest = 0;
+        while oldest < surplus || (bytes > self.slot_bytes_max && oldest < variants.len()) {
+            bytes -= variants.get(oldest).map_or(0, held_bytes);
+            oldest += 1;
+        }
+        variants.drain(..oldest);
+        if variants.is_empty() {
+            self.slots.remove(&key);
+            return;
+        }
+        let count = variants.len() as u64;
+        self.entries.fetch_add(count, Ordering::Relaxed);
+        let slot = Slot {
+            spec,
+            variants: variants.into(),
+            bytes,
+            entries: Arc::clone(&self.entries),
+        };
+        self.slots.insert(key, Arc::new(slot));
+    }
+}
+
+/// The variants that stay beside a new one.
+fn others(slot: &Slot, entry: &Entry, now: SystemTime) -> Vec<Arc<Held>> {
+    let stay = |held: &&Arc<Held>| held.entry.selecting != entry.selecting && is_alive(held, now);
+    slot.variants.iter().filter(stay).cloned().collect()
+}
+
+fn held_bytes(held: &Arc<Held>) -> u64 {
+    (held.entry.bytes_held() + size_of::<Held>() + size_of::<Arc<Held>>()) as u64
+}
+
+fn is_alive(held: &Held, now: SystemTime) -> bool {
+    is_current(&held.entry, now)
+}
+
+fn is_current(entry: &Entry, now: SystemTime) -> bool {
+    !entry.policy.keep_for(now).is_zero()
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,213 @@
+//! Which stored response of any replica may answer? Held in Redis, one round trip away.
+//!
+//! Every failure is a miss and a number in a counter; only a purge reports it. What is read is
+//! believed only as far as it can be checked: checksum, full key, full selecting values. Something
+//! that fails this stays where it is until the fetch that follows overwrites it: a removal would
+//! cost a round trip and could hit what was written in between. Left out: Sentinel and Cluster.
+
+mod breaker;
+mod link;
+mod script;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderMap;
+use larder_policy::{CacheKey, selecting};
+use redis::{Client, ErrorKind, ServerErrorKind, Value};
+
+use self::link::{Fault, Lane, Link};
+use self::script::{KnownScript, Scripts};
+use super::counters::{RedisCounters, RedisError};
+use super::entry::Entry;
+
+/// A write may take this many times as long as a look-up: nobody waits for it, and it is larger.
+const WRITE_TIMEOUT_FACTOR: u32 = 10;
+/// An operator who purges rather waits than repeats it.
+const PURGE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// Longer than any response is worth keeping; also keeps the number within what Redis takes.
+const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The Redis URL can't be used. It doesn't say why in detail, for the URL may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is no Redis URL; it looks like redis://user:password@host:6379/0, rediss://... or redis+unix:///path"
+)]
+pub struct BadRedisUrl;
+
+/// Redis did not confirm that a response is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Redis did not confirm the purge ({})", .0.as_str())]
+pub struct PurgeError(pub RedisError);
+
+/// What Redis has for a request.
+#[derive(Debug)]
+pub(super) enum InRedis {
+    Hit(Entry),
+    VaryMiss,
+    Miss,
+}
+
+/// The Redis tier.
+#[derive(Debug)]
+pub struct RedisTier {
+    namespace: String,
+    timeout: Duration,
+    scripts: Scripts,
+    link: Arc<Link>,
+    counters: Arc<RedisCounters>,
+}
+
+impl RedisTier {
+    /// Reads the URL; nothing is connected yet. `timeout` bounds a look-up.
+    pub fn new(
+        url: &str,
+        namespace: impl Into<String>,
+        timeout: Duration,
+    ) -> Result<Self, BadRedisUrl> {
+        let client = Client::open(url).map_err(|_| BadRedisUrl)?;
+        let counters = Arc::<RedisCounters>::default();
+        Ok(Self {
+            namespace: namespace.into(),
+            timeout,
+            scripts: Scripts::new(),
+            link: Link::new(client, Arc::clone(&counters)),
+            counters,
+        })
+    }
+
+    /// Connects in the background.
+    pub(super) fn start(&self) {
+        self.link.start();
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    pub(super) fn counters(&self) -> &Arc<RedisCounters> {
+        &self.counters
+    }
+
+    /// Finds the response that this request selects, in one round trip.
+    pub(super) async fn get(
+        &self,
+        key: &CacheKey,
+        request: &HeaderMap,
+        now: SystemTime,
+    ) -> InRedis {
+        let arguments = script::read_arguments(request);
+        let arguments: Vec<_> = arguments.iter().map(Vec::as_slice).collect();
+        let name = script::redis_key(&self.namespace, key);
+        let (read, end) = (&self.scripts.read, Instant::now() + self.timeout);
+        let found = match self.run(Lane::Reads, read, &name, &arguments, end).await {
+            Ok(Value::Nil) => InRedis::Miss,
+            Ok(Value::Int(script::VARY_MISS)) => InRedis::VaryMiss,
+            Ok(Value::BulkString(bytes)) => self.checked(&bytes, key, request, now),
+            Ok(_) => self.failed(RedisError::Damaged),
+            Err(fault) => return self.failed(fault.kind()),
+        };
+        match found {
+            InRedis::Hit(_) => self.counters.hits.add_one(),
+            InRedis::VaryMiss | InRedis::Miss => self.counters.misses.add_one(),
+        }
+        found
+    }
+
+    /// Writes a response, to be kept as long as it may be of use.
+    pub(super) async fn put(&self, entry: &Entry, now: SystemTime) {
+        let ttl_ms = entry.policy.keep_for(now).min(TTL_MAX).as_millis();
+        let (Ok(form), Some(field)) = (entry.encode(), script::variant_field(&entry.selecting))
+        else {
+            self.counters.dropped.add_one();
+            return;
+        };
+        if ttl_ms == 0 {
+            return;
+        }
+        let arguments = [
+            script::joined_names(entry.vary.as_ref()).into_bytes(),
+            field,
+            form,
+            ttl_ms.to_string().into_bytes(),
+            script::variants_max().into_bytes(),
+        ];
+        let arguments = arguments.each_ref().map(Vec::as_slice);
+        let name = script::redis_key(&self.namespace, &entry.key);
+        let end = Instant::now() + self.timeout * WRITE_TIMEOUT_FACTOR;
+        let write = &self.scripts.write;
+        match self.run(Lane::Writes, write, &name, &arguments, end).await {
+            Ok(_) => self.counters.writes.add_one(),
+            Err(fault) => self.counters.errors(fault.kind()).add_one(),
+        }
+    }
+
+    /// Removes all variants of a URL; says whether there were any.
+    pub(super) async fn purge(&self, key: &CacheKey) -> Result<bool, PurgeError> {
+        let mut cmd = redis::cmd("UNLINK");
+        cmd.arg(script::redis_key(&self.namespace, key));
+        let end = Instant::now() + (self.timeout * WRITE_TIMEOUT_FACTOR).max(PURGE_TIMEOUT_MIN);
+        match self.link.insist(Lane::Writes, &cmd, end).await {
+            Ok(value) => Ok(value == Value::Int(1)),
+            Err(fault) => {
+                self.counters.errors(fault.kind()).add_one();
+                Err(PurgeError(fault.kind()))
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        lane: Lane,
+        script: &KnownScript,
+        name: &str,
+        arguments: &[&[u8]],
+        end: Instant,
+    ) -> Result<Value, Fault> {
+        self.link.start();
+        let by_name = script.call(false, name, arguments);
+        let answer = self.link.ask(lane, &by_name, end).await;
+        if !matches!(&answer, Err(Fault::Server(error)) if is_unknown_script(error)) {
+            return answer;
+        }
+        let by_text = script.call(true, name, arguments);
+        self.link.ask(lane, &by_text, end).await
+    }
+
+    /// Is it an entry, for this key and request, and still of use?
+    fn checked(
+        &self,
+        bytes: &[u8],
+        key: &CacheKey,
+        request: &HeaderMap,
+        now: SystemTime,
+    ) -> InRedis {
+        let Ok(entry) = Entry::decode(bytes) else {
+            return self.failed(RedisError::Damaged);
+        };
+        let spec = entry.vary.as_ref();
+        let selecting = spec.map_or_else(Vec::new, |spec| selecting(spec, request));
+        if entry.key != *key || *entry.selecting != *selecting {
+            return self.failed(RedisError::Damaged);
+        }
+        if entry.policy.keep_for(now).is_zero() {
+            return InRedis::Miss;
+        }
+        InRedis::Hit(entry)
+    }
+
+    fn failed(&self, kind: RedisError) -> InRedis {
+        self.counters.errors(kind).add_one();
+        InRedis::Miss
+    }
+}
+
+impl Drop for RedisTier {
+    fn drop(&mut self) {
+        self.link.stop();
+    }
+}
+
+fn is_unknown_script(error: &redis::RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}

@@ -1,0 +1,225 @@
+//! What is sent to Redis, and what is under one of its keys.
+//!
+//! All variants of a URL lie in one hash. Its field `v` names the selecting request fields, joined
+//! by commas. Each variant has a field `e` followed by one part per name: `-` when the request had
+//! no such field, else `+` and a digest of its normalised value. A request tells the digests of all
+//! its fields, so the server finds the variant without asking back, and values such as cookies
+//! appear neither on the wire nor in Redis's slow log for it. Whether the variant found really is the
+//! one asked for is decided on the entry's own words, not on digests.
+
+use http::HeaderMap;
+use larder_policy::{CacheKey, VarySpec, selecting_value};
+use redis::{Cmd, Script};
+use sha2::{Digest, Sha256};
+
+use crate::store::memory::VARIANTS_MAX;
+
+/// Enough that no two values of one field meet by chance.
+const DIGEST_BYTES: usize = 16;
+/// Answer of [`Scripts::read`]: variants of this URL are there, but not this one.
+pub(super) const VARY_MISS: i64 = 1;
+
+const READ: &str = r"
+local names = redis.pcall('HGET', KEYS[1], 'v')
+if type(names) == 'table' then
+  if string.find(names.err, 'WRONGTYPE', 1, true) then return 2 end
+  return names
+end
+if not names then return false end
+if #names > 65536 then return 2 end
+local digests = {}
+for i = 1, #ARGV, 2 do digests[ARGV[i]] = ARGV[i + 1] end
+local parts = { 'e' }
+for name in string.gmatch(names, '[^,]+') do
+  local digest = digests[name]
+  parts[#parts + 1] = digest and ('+' .. digest) or '-'
+end
+local entry = redis.call('HGET', KEYS[1], table.concat(parts))
+if entry then return entry end
+if names == '' then return false end
+return 1
+";
+
+const WRITE: &str = r"
+local key, names, field, entry, ttl_ms, variants_max =
+  KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', key) end
+local before = redis.call('HGET', key, 'v')
+if before and before ~= names then redis.call('UNLINK', key) end
+if before == names and redis.call('HEXISTS', key, field) == 0
+    and redis.call('HLEN', key) > variants_max then
+  for _, old in ipairs(redis.call('HRANDFIELD', key, 2)) do
+    if old ~= 'v' then
+      redis.call('HDEL', key, old)
+      break
+    end
+  end
+end
+redis.call('HSET', key, 'v', names, field, entry)
+if names == '' or redis.call('PTTL', key) < ttl_ms then
+  redis.call('PEXPIRE', key, ttl_ms)
+end
+return 1
+";
+
+/// A script and the name the server knows it by once it has seen it.
+#[derive(Debug)]
+pub(super) struct KnownScript {
+    text: &'static str,
+    hash: String,
+}
+
+impl KnownScript {
+    fn new(text: &'static str) -> Self {
+        let hash = Script::new(text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// The call by name; when the server has forgotten it, by its text, which it then knows.
+    pub(super) fn call(&self, by_text: bool, key: &str, arguments: &[&[u8]]) -> Cmd {
+        let (command, script) = if by_text {
+            ("EVAL", self.text)
+        } else {
+            ("EVALSHA", self.hash.as_str())
+        };
+        let mut cmd = redis::cmd(command);
+        cmd.arg(script).arg(1).arg(key);
+        arguments.iter().for_each(|argument| {
+            cmd.arg(*argument);
+        });
+        cmd
+    }
+}
+
+/// The two things that Redis does for us in one round trip each.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) read: KnownScript,
+    pub(super) write: KnownScript,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            read: KnownScript::new(READ),
+            write: KnownScript::new(WRITE),
+        }
+    }
+}
+
+/// The name of a URL's hash in Redis. The digit is the version of what this page describes.
+pub(super) fn redis_key(namespace: &str, key: &CacheKey) -> String {
+    use std::fmt::Write;
+    let mut name = format!("{namespace}:1:");
+    for byte in Sha256::digest(key.as_bytes()) {
+        // Writing into a String can't fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// Names and digests of all fields of a request, in turns.
+pub(super) fn read_arguments(request: &HeaderMap) -> Vec<Vec<u8>> {
+    let named = |name| Some((name, selecting_value(name, request)?));
+    let pairs = request.keys().filter_map(named);
+    pairs
+        .flat_map(|(name, value)| [name.as_str().into(), digest(&value)])
+        .collect()
+}
+
+/// What stands in `v`.
+pub(super) fn joined_names(spec: Option<&VarySpec>) -> String {
+    let names = spec.map_or(&[][..], VarySpec::names);
+    let names: Vec<_> = names.iter().map(http::HeaderName::as_str).collect();
+    names.join(",")
+}
+
+/// The field of the variant that has these selecting values, given as `policy::selecting` encodes
+/// them: name and value in turns, each behind its length. None when they can't be read.
+pub(super) fn variant_field(selecting: &[u8]) -> Option<Vec<u8>> {
+    let mut field = vec![b'e'];
+    let mut rest = selecting;
+    while !rest.is_empty() {
+        let (len, after) = rest.split_first_chunk()?;
+        let (_name, after) = after.split_at_checked(u16::from_be_bytes(*len).into())?;
+        let (len, after) = after.split_first_chunk()?;
+        rest = after;
+        match u32::from_be_bytes(*len) {
+            u32::MAX => field.push(b'-'),
+            len => {
+                let (value, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+                rest = after;
+                field.push(b'+');
+                field.extend(digest(value));
+            }
+        }
+    }
+    Some(field)
+}
+
+/// The limit as the script takes it.
+pub(super) fn variants_max() -> String {
+    VARIANTS_MAX.to_string()
+}
+
+fn digest(value: &[u8]) -> Vec<u8> {
+    Sha256::digest(value)
+        .iter()
+        .copied()
+        .take(DIGEST_BYTES)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderValue};
+    use larder_policy::selecting;
+
+    use super::*;
+
+    fn request(language: Option<&'static str>) -> HeaderMap {
+        let language = language.map(|l| (ACCEPT_LANGUAGE, HeaderValue::from_static(l)));
+        language.into_iter().collect()
+    }
+
+    #[test]
+    fn a_variant_s_field_has_a_part_for_each_name() {
+        let spec = VarySpec::from_names([ACCEPT, ACCEPT_LANGUAGE]);
+        let field = |r: &HeaderMap| variant_field(&selecting(&spec, r)).expect("readable");
+        let (none, en, de) = (request(None), request(Some("en")), request(Some("de")));
+        assert_eq!(field(&none), b"e--");
+        assert_eq!(field(&en).len(), 3 + DIGEST_BYTES);
+        assert!(field(&en).starts_with(b"e-+"));
+        assert_ne!(field(&en), field(&de));
+        assert_eq!(variant_field(b"").as_deref(), Some(&b"e"[..]));
+    }
+
+    #[test]
+    fn the_request_tells_the_digests_that_the_field_is_made_of() {
+        let spec = VarySpec::from_names([ACCEPT_LANGUAGE]);
+        let en = request(Some("en"));
+        let arguments = read_arguments(&en);
+        assert_eq!(arguments[0], b"accept-language");
+        let field = variant_field(&selecting(&spec, &en)).expect("readable");
+        assert_eq!(field[2..], arguments[1][..]);
+    }
+
+    #[test]
+    fn selecting_bytes_that_are_cut_off_give_no_field() {
+        let spec = VarySpec::from_names([ACCEPT_LANGUAGE]);
+        let whole = selecting(&spec, &request(Some("en")));
+        for len in 1..whole.len() {
+            assert_eq!(variant_field(&whole[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_key_in_redis_is_the_namespace_the_version_and_a_digest() {
+        let key = CacheKey::from_bytes(b"abc"[..].into());
+        assert_eq!(
+            redis_key("larder", &key),
+            "larder:1:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
