@@ -1,0 +1,328 @@
+//! The cache as a function: a request in, an answer out. Knows no socket and no Pingora.
+//!
+//! The life of a request: [`plan`] turns it into a key and what goes upstream, or says why it is none of the cache's
+//! business; the store is asked; the policy says what the found response is good for; [`fetch`] asks the upstream once for
+//! all who want the same; [`respond`] dresses what is sent. What must stay true: whatever the store does, the request is
+//! answered; an answer is stored only whole; what is keyed is what is forwarded.
+
+mod fetch;
+mod plan;
+mod purge;
+mod respond;
+
+use crate::config::{Config, UpstreamHost};
+use crate::fill;
+use crate::flight::{FlightKey, Flights, Published, Turn};
+use crate::metrics::Metrics;
+use crate::problem;
+use crate::store::{Entry, Found, Store};
+use crate::upstream::{Upstream, UpstreamBody};
+use bytes::Bytes;
+use fetch::{Ended, Job, Landed, Shared};
+use http::{HeaderMap, Method, StatusCode};
+use larder_policy::{Failure, Forward, Lookup, Outcome, Pass, Reuse, StaleWhy, reuse};
+use plan::Plan;
+pub(crate) use plan::add_via;
+pub use plan::via_pseudonym;
+pub use purge::{PurgeFault, Purged};
+pub(crate) use respond::{X_CACHE, label, own};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// A request as the engine sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub method: &'a Method,
+    /// The request-target as it came.
+    pub target: &'a str,
+    /// `Host`, or `:authority`.
+    pub authority: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+    /// The request has, or may have, content.
+    pub has_body: bool,
+}
+
+/// What the engine says to a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Send this.
+    Respond(Box<Response>),
+    /// None of the cache's business: hand the request through as it came.
+    Pass(Pass),
+}
+
+/// A response ready to be written: its fields are all there, but for the framing.
+#[derive(Debug)]
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+    pub outcome: Outcome,
+}
+
+/// Where a response's body comes from. A `HEAD` response has `Empty`.
+#[derive(Debug)]
+pub enum Body {
+    Empty,
+    Whole(Bytes),
+    /// Being fetched, for several clients perhaps.
+    Shared(fill::Reader),
+    /// Being fetched, for this client alone.
+    Own(Box<UpstreamBody>),
+}
+
+impl Body {
+    /// The next chunk; `None` at the end; a failure when the body broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Empty => Ok(None),
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Ok((!bytes.is_empty()).then_some(bytes))
+            }
+            Self::Shared(reader) => reader.next().await,
+            Self::Own(body) => body.next().await,
+        }
+    }
+}
+
+/// The cache.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: Config,
+    store: Arc<Store>,
+    upstream: Arc<Upstream>,
+    flights: Arc<Flights<Shared>>,
+    metrics: Arc<Metrics>,
+    /// How this proxy names itself in `Via`.
+    via: String,
+    hosts_seen: purge::HostsSeen,
+}
+
+impl Engine {
+    pub fn new(
+        config: Config,
+        store: Arc<Store>,
+        upstream: Arc<Upstream>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let via = via_pseudonym(&config);
+        Arc::new(Self {
+            config,
+            store,
+            upstream,
+            flights: Flights::new(),
+            metrics,
+            via,
+            hosts_seen: purge::HostsSeen::default(),
+        })
+    }
+
+    /// Answers a request, or says that it passes. `now` is the time of the request.
+    pub async fn answer(self: &Arc<Self>, request: &Request<'_>, now: SystemTime) -> Answer {
+        let plan = match self.plan(request) {
+            Ok(plan) => plan,
+            Err(plan::Refused::Pass(pass)) => return Answer::Pass(pass),
+            Err(plan::Refused::Fault(failure, detail)) => return fault(failure, &detail),
+        };
+        let (found, _) = self.store.get(&plan.key, request.headers, now).await;
+        let (entry, forward) = match found {
+            Found::Hit(entry) => match reuse(&entry.policy, &plan.lookup, now) {
+                Reuse::Fresh => {
+                    return self.from_store(
+                        request,
+                        &entry,
+                        Outcome::Hit {
+                            ttl_s: entry.policy.ttl_s(now),
+                        },
+                        now,
+                    );
+                }
+                Reuse::StaleWhileRevalidate => {
+                    self.refresh(request, &plan, entry.clone());
+                    return self.from_store(
+                        request,
+                        &entry,
+                        stale(&entry, StaleWhy::WhileRevalidate, now),
+                        now,
+                    );
+                }
+                Reuse::StaleAllowed => {
+                    return self.from_store(
+                        request,
+                        &entry,
+                        stale(&entry, StaleWhy::MaxStale, now),
+                        now,
+                    );
+                }
+                Reuse::Validate(forward) => (Some(entry), forward),
+                Reuse::NotForCaller => (None, Forward::CallerNamed),
+            },
+            Found::VaryMiss => (None, Forward::VaryMiss),
+            Found::Miss => (None, Forward::UriMiss),
+        };
+        if plan.lookup.directives.only_if_cached {
+            return Answer::Respond(Box::new(only_if_cached()));
+        }
+        self.forward(request, plan, entry, forward).await
+    }
+
+    /// Asks the upstream, alone or with others.
+    async fn forward(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        plan: Plan,
+        entry: Option<Arc<Entry>>,
+        forward: Forward,
+    ) -> Answer {
+        let flight = FlightKey {
+            key: plan.key.clone(),
+            names_caller: plan.lookup.names_caller,
+        };
+        if self.config.upstream_host == UpstreamHost::Client {
+            self.hosts_seen.note(&plan.host);
+        }
+        // A request that wants a new answer must not get one that was asked for before it came; one that forbids storing
+        // has nothing to share; a HEAD has no body to share.
+        let bodiless = plan.lookup.head && entry.is_none();
+        let alone = bodiless || plan.lookup.directives.no_store || forward == Forward::Request;
+        if alone {
+            return self.fetch_alone(request, &plan, entry, forward).await;
+        }
+        if self.flights.is_marked(&flight, Instant::now()) {
+            return self
+                .fetch_alone(request, &plan, entry, Forward::HitForMiss)
+                .await;
+        }
+        match self.flights.turn(flight) {
+            Turn::Lead(permit) => {
+                let landed = self
+                    .launch(Job::new(self, request, &plan, entry, forward, Some(permit)))
+                    .await;
+                self.landed(request, landed, forward)
+            }
+            Turn::Wait(waiter) => match waiter.published().await {
+                Published::Shared(shared) if self.fits(&shared, request, &plan.lookup) => {
+                    match self.joined(request, &shared, forward) {
+                        Some(answer) => answer,
+                        None => self.fetch_alone(request, &plan, entry, forward).await,
+                    }
+                }
+                Published::Shared(_) | Published::GoAlone => {
+                    self.fetch_alone(request, &plan, entry, forward).await
+                }
+            },
+        }
+    }
+
+    async fn fetch_alone(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        plan: &Plan,
+        entry: Option<Arc<Entry>>,
+        forward: Forward,
+    ) -> Answer {
+        let landed = self
+            .launch(Job::new(self, request, plan, entry, forward, None))
+            .await;
+        self.landed(request, landed, forward)
+    }
+
+    /// Validates a stored response behind the back of the client that was served it.
+    fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan, entry: Arc<Entry>) {
+        let flight = FlightKey {
+            key: plan.key.clone(),
+            names_caller: plan.lookup.names_caller,
+        };
+        if let Turn::Lead(permit) = self.flights.turn(flight) {
+            let job = Job::new(
+                self,
+                request,
+                plan,
+                Some(entry),
+                Forward::Stale,
+                Some(permit),
+            );
+            drop(self.launch(job));
+        }
+    }
+
+    /// May the answer to another's request go to this one, too?
+    fn fits(&self, shared: &Shared, request: &Request<'_>, lookup: &Lookup) -> bool {
+        match shared {
+            Shared::Ended(Ended::Failed(_)) => true,
+            Shared::Ended(Ended::Stored { entry, .. }) => {
+                same_selection(entry.vary.as_ref(), &entry.selecting, request.headers)
+                    && larder_policy::shareable_with_waiters(&entry.policy, lookup)
+            }
+            Shared::Coming(coming) => {
+                same_selection(coming.vary.as_ref(), &coming.selecting, request.headers)
+                    && larder_policy::shareable_with_waiters(&coming.policy, lookup)
+            }
+        }
+    }
+
+    /// The answer to another's request for this one; `None` when its beginning is no longer held.
+    fn joined(&self, request: &Request<'_>, shared: &Shared, forward: Forward) -> Option<Answer> {
+        match shared {
+            Shared::Coming(coming) => {
+                Some(self.coming(request, coming, coming.fill.reader()?, forward, true))
+            }
+            Shared::Ended(ended) => Some(self.ended(request, ended, forward)),
+        }
+    }
+
+    fn landed(&self, request: &Request<'_>, landed: Landed, forward: Forward) -> Answer {
+        match landed {
+            Landed::Ended(ended) => self.ended(request, &ended, forward),
+            Landed::Coming(coming, reader) => self.coming(request, &coming, reader, forward, false),
+            Landed::Own {
+                status,
+                headers,
+                body,
+                stored,
+            } => {
+                let outcome = Outcome::Miss {
+                    fwd: forward,
+                    status: status.as_u16(),
+                    stored,
+                    collapsed: false,
+                };
+                self.fetched(request, status, &headers, Body::Own(body), outcome)
+            }
+        }
+    }
+}
+
+/// Would this request have selected the response that was selected for another?
+fn same_selection(
+    vary: Option<&larder_policy::VarySpec>,
+    selecting: &[u8],
+    headers: &HeaderMap,
+) -> bool {
+    vary.is_none_or(|spec| larder_policy::selecting(spec, headers) == selecting)
+}
+
+fn stale(entry: &Entry, why: StaleWhy, now: SystemTime) -> Outcome {
+    Outcome::Stale {
+        ttl_s: entry.policy.ttl_s(now),
+        why,
+    }
+}
+
+fn fault(failure: Failure, detail: &str) -> Answer {
+    Answer::Respond(Box::new(respond::own(
+        problem::failure(failure, detail),
+        Outcome::Error(failure),
+    )))
+}
+
+fn only_if_cached() -> Response {
+    let outcome = Outcome::OnlyIfCached;
+    let detail = "Nothing fresh is stored, and the request says only-if-cached.";
+    respond::own(
+        problem::problem(StatusCode::GATEWAY_TIMEOUT, &outcome, detail),
+        outcome,
+    )
+}

@@ -1,0 +1,428 @@
+//! Asks the upstream, and decides what its answer is good for: storing, sharing with those who wait, updating what is
+//! stored, or this one client alone.
+//!
+//! A fetch runs in a task of its own, so that a client that goes away does not take the answer from the others. It ends with
+//! its client only when its answer can't be stored.
+
+use super::plan::CLIENT_CONDITIONS;
+use super::{Engine, Plan, Request};
+use crate::clock;
+use crate::fill::{self, Fill};
+use crate::flight::{Permit, Published};
+use crate::store::{Entry, Mark};
+use crate::upstream::{UpstreamBody, UpstreamRequest, UpstreamResponse};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use larder_policy::{
+    CacheKey, ErrorCause, Exchange, Failure, Forward, Freshened, Lookup, NotStorable, Route,
+    Storable, Stored, StoredPolicy, Vary, VarySpec, add_conditions, fields_to_store, freshen,
+    selecting, stale_on_error, storable, strip_hop_by_hop, vary,
+};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use tokio::sync::oneshot;
+
+/// An answer that everybody who wants the same may have.
+#[derive(Debug, Clone)]
+pub(super) enum Shared {
+    Ended(Ended),
+    /// A response that is on its way into the store.
+    Coming(Arc<Coming>),
+}
+
+/// How a fetch ended that brought no new response.
+#[derive(Debug, Clone)]
+pub(super) enum Ended {
+    /// A whole stored response, and what it took to serve it.
+    Stored {
+        entry: Arc<Entry>,
+        how: How,
+    },
+    Failed(Failure),
+}
+
+/// Why a stored response answers a request that went upstream.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum How {
+    Validated,
+    StaleIfError(ErrorCause),
+}
+
+/// The head of a response whose body is still coming.
+#[derive(Debug)]
+pub(super) struct Coming {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) policy: StoredPolicy,
+    pub(super) vary: Option<VarySpec>,
+    pub(super) selecting: Box<[u8]>,
+    pub(super) fill: Arc<Fill>,
+}
+
+/// What a fetch brought to the client that made it.
+#[derive(Debug)]
+pub(super) enum Landed {
+    Ended(Ended),
+    /// With this client's own place in the body, taken before the body moved.
+    Coming(Arc<Coming>, fill::Reader),
+    Own {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Box<UpstreamBody>,
+        stored: Stored,
+    },
+}
+
+/// A fetch to be made.
+pub(super) struct Job {
+    key: CacheKey,
+    lookup: Lookup,
+    /// Every field of the client's: `Vary` may name any of them.
+    client: HeaderMap,
+    upstream: UpstreamRequest,
+    entry: Option<Arc<Entry>>,
+    permit: Option<Permit<Shared>>,
+    route: Route,
+    mark: Mark,
+}
+
+impl Job {
+    pub(super) fn new(
+        engine: &Engine,
+        request: &Request<'_>,
+        plan: &Plan,
+        entry: Option<Arc<Entry>>,
+        forward: Forward,
+        permit: Option<Permit<Shared>>,
+    ) -> Self {
+        let mut upstream = engine.upstream_request(request, plan);
+        if entry.is_some() {
+            // A stored response is validated whole, for whoever comes next: a HEAD's answer would have no body.
+            upstream.method = Method::GET;
+        }
+        let likely_uncacheable =
+            plan.lookup.names_caller || plan.lookup.head || forward == Forward::HitForMiss;
+        if let Some(entry) = &entry {
+            add_conditions(&mut upstream.headers, &entry.headers);
+        } else if permit.is_none() && likely_uncacheable {
+            // Nobody else gets this answer, so the client's own copy may spare the upstream the body.
+            for name in CLIENT_CONDITIONS {
+                request.headers.get_all(&name).iter().for_each(|value| {
+                    upstream.headers.append(&name, value.clone());
+                });
+            }
+        }
+        Self {
+            key: plan.key.clone(),
+            lookup: plan.lookup,
+            client: request.headers.clone(),
+            upstream,
+            entry,
+            permit,
+            route: engine.route(request.target).clone(),
+            mark: engine.store.mark(),
+        }
+    }
+
+    fn publish(&self, published: Published<Shared>) {
+        if let Some(permit) = &self.permit {
+            permit.publish(published);
+        }
+    }
+}
+
+/// An answer that the policy would keep.
+struct Keep {
+    policy: StoredPolicy,
+    vary: Option<VarySpec>,
+}
+
+impl Engine {
+    /// Makes the fetch in a task of its own. The future gives what the fetch brought; dropping it leaves the fetch running.
+    pub(super) fn launch(self: &Arc<Self>, job: Job) -> impl Future<Output = Landed> + use<> {
+        let (landed, landing) = oneshot::channel();
+        let engine = self.clone();
+        tokio::spawn(async move { engine.run(job, landed).await });
+        async {
+            landing
+                .await
+                .unwrap_or(Landed::Ended(Ended::Failed(Failure::Internal)))
+        }
+    }
+
+    async fn run(&self, mut job: Job, landed: oneshot::Sender<Landed>) {
+        let request_time = clock::now();
+        let started = Instant::now();
+        let result = self.upstream.fetch(&job.upstream).await;
+        self.metrics
+            .observe_upstream(started.elapsed(), result.is_ok());
+        let response = match result {
+            Ok(response) => response,
+            Err(failure) => return self.failed(&job, landed, failure),
+        };
+        let times = Exchange {
+            request_time,
+            response_time: clock::now(),
+        };
+        if let Some(entry) = job.entry.clone() {
+            if response.status == StatusCode::NOT_MODIFIED {
+                return self.validated(job, landed, &entry, response, times).await;
+            }
+            if is_server_error(response.status)
+                && stale_on_error(&entry.policy, &job.lookup, times.response_time)
+            {
+                let how = How::StaleIfError(ErrorCause::Status(response.status.as_u16()));
+                return share(&job, landed, Ended::Stored { entry, how });
+            }
+        }
+        job.entry = None;
+        self.received(job, landed, response, times).await;
+    }
+
+    /// The upstream gave no answer: what is stored may stand in (RFC 9111 §4.2.4), else everybody gets the failure.
+    fn failed(&self, job: &Job, landed: oneshot::Sender<Landed>, failure: Failure) {
+        let stored = job
+            .entry
+            .clone()
+            .filter(|entry| stale_on_error(&entry.policy, &job.lookup, clock::now()));
+        let ended = match stored {
+            Some(entry) => Ended::Stored {
+                entry,
+                how: How::StaleIfError(ErrorCause::Failure(failure)),
+            },
+            None => Ended::Failed(failure),
+        };
+        share(job, landed, ended);
+    }
+
+    /// The stored response is still good (RFC 9111 §4.3.4), or the 304 belongs to another and the fetch is made anew.
+    async fn validated(
+        &self,
+        mut job: Job,
+        landed: oneshot::Sender<Landed>,
+        entry: &Arc<Entry>,
+        mut response: UpstreamResponse,
+        times: Exchange,
+    ) {
+        response.body.release().await;
+        let Freshened::Updated(headers) = freshen(&entry.headers, &response.headers) else {
+            for name in CLIENT_CONDITIONS {
+                job.upstream.headers.remove(name);
+            }
+            job.entry = None;
+            return Box::pin(self.run(job, landed)).await;
+        };
+        let entry = match self.keepable(&job, entry.status, &headers, times) {
+            Ok(keep) => {
+                let updated = Entry {
+                    headers,
+                    policy: keep.policy,
+                    ..Entry::clone(entry)
+                };
+                self.store
+                    .put(updated.clone(), job.mark, times.response_time);
+                Arc::new(updated)
+            }
+            // It may answer this request, which validated it, but must not be kept any longer.
+            Err(_) => {
+                self.forget(&job.key).await;
+                Arc::new(Entry {
+                    headers,
+                    ..Entry::clone(entry)
+                })
+            }
+        };
+        share(
+            &job,
+            landed,
+            Ended::Stored {
+                entry,
+                how: How::Validated,
+            },
+        );
+    }
+
+    /// A new response: into the store and to all who wait, or to its client alone.
+    async fn received(
+        &self,
+        job: Job,
+        landed: oneshot::Sender<Landed>,
+        response: UpstreamResponse,
+        times: Exchange,
+    ) {
+        let keep = self
+            .keepable(&job, response.status, &response.headers, times)
+            .map_err(Stored::No)
+            .and_then(|keep| {
+                if self.is_too_large(&response.headers) {
+                    Err(Stored::TooLarge)
+                } else {
+                    Ok(keep)
+                }
+            });
+        let keep = match keep {
+            Ok(keep) => keep,
+            Err(stored) => return self.to_its_client(&job, landed, response, stored),
+        };
+        if let Some(permit) = &job.permit {
+            self.flights.unmark(permit.key());
+        }
+        let selecting = keep
+            .vary
+            .as_ref()
+            .map(|spec| selecting(spec, &job.client))
+            .unwrap_or_default();
+        let coming = Arc::new(Coming {
+            status: response.status,
+            headers: fields_to_store(&response.headers),
+            policy: keep.policy,
+            vary: keep.vary,
+            selecting: selecting.into(),
+            fill: Fill::new(self.config.object_bytes_max),
+        });
+        if let Some(reader) = coming.fill.reader() {
+            drop(landed.send(Landed::Coming(coming.clone(), reader)));
+        }
+        job.publish(Published::Shared(Shared::Coming(coming.clone())));
+        self.take_in(&job, &coming, response.body, times.response_time)
+            .await;
+    }
+
+    /// Reads the body to its end and stores the response whole.
+    async fn take_in(&self, job: &Job, coming: &Coming, mut body: UpstreamBody, now: SystemTime) {
+        let end = loop {
+            match body.next().await {
+                Ok(Some(chunk)) => {
+                    if coming.fill.push(chunk).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(failure),
+            }
+        };
+        coming.fill.finish(end);
+        match coming.fill.whole() {
+            Some(whole) if end.is_ok() => {
+                self.store.put(coming.entry(&job.key, whole), job.mark, now);
+            }
+            // Broken off: never stored, and no word on the next answer.
+            Some(_) => {}
+            None => self.remember_unshareable(job),
+        }
+    }
+
+    fn to_its_client(
+        &self,
+        job: &Job,
+        landed: oneshot::Sender<Landed>,
+        response: UpstreamResponse,
+        stored: Stored,
+    ) {
+        // A failing upstream says nothing of the next answer, and a caller's own answer nothing of other callers'.
+        let says_nothing_of_others = response.status.is_server_error()
+            || matches!(stored, Stored::No(NotStorable::RequestNoStore));
+        if !says_nothing_of_others {
+            self.remember_unshareable(job);
+        }
+        job.publish(Published::GoAlone);
+        let mut headers = response.headers;
+        strip_hop_by_hop(&mut headers);
+        let own = Landed::Own {
+            status: response.status,
+            headers,
+            body: Box::new(response.body),
+            stored,
+        };
+        // When the client has gone, the response is dropped here and its connection closed.
+        drop(landed.send(own));
+    }
+
+    fn remember_unshareable(&self, job: &Job) {
+        if let Some(permit) = &job.permit {
+            self.flights.mark(permit.key().clone(), Instant::now());
+        }
+    }
+
+    fn keepable(
+        &self,
+        job: &Job,
+        status: StatusCode,
+        headers: &HeaderMap,
+        times: Exchange,
+    ) -> Result<Keep, NotStorable> {
+        if job.upstream.method != Method::GET {
+            return Err(NotStorable::Method);
+        }
+        let rules = &self.config.rules;
+        match storable(
+            &job.upstream.method,
+            &job.client,
+            &job.lookup,
+            status,
+            headers,
+            times,
+            rules,
+            &job.route,
+        ) {
+            Storable::No(why) => Err(why),
+            Storable::Yes(policy) => match vary(headers) {
+                Vary::Any => Err(NotStorable::VaryAny),
+                Vary::None => Ok(Keep { policy, vary: None }),
+                Vary::Fields(spec) => Ok(Keep {
+                    policy,
+                    vary: Some(spec),
+                }),
+            },
+        }
+    }
+
+    fn is_too_large(&self, headers: &HeaderMap) -> bool {
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        length
+            .and_then(|length| length.parse::<u64>().ok())
+            .is_some_and(|length| length > self.config.object_bytes_max as u64)
+    }
+}
+
+impl Coming {
+    fn entry(&self, key: &CacheKey, body: bytes::Bytes) -> Entry {
+        let mut headers = self.headers.clone();
+        let bodiless = matches!(
+            self.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        if !bodiless {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        Entry {
+            key: key.clone(),
+            vary: self.vary.clone(),
+            selecting: self.selecting.clone(),
+            status: self.status,
+            headers,
+            body,
+            policy: self.policy,
+            sequence: 0,
+        }
+    }
+}
+
+/// Gives the answer to those who wait and to the client that leads.
+fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
+    job.publish(Published::Shared(Shared::Ended(ended.clone())));
+    drop(landed.send(Landed::Ended(ended)));
+}
+
+/// The answers for which `stale-if-error` was made (RFC 5861 §4).
+fn is_server_error(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}

@@ -1,0 +1,159 @@
+//! Dresses responses: `Age`, `X-Cache`, `Cache-Status`, and the 304 for a client whose copy is good.
+
+use super::fetch::{Coming, Ended, How};
+use super::{Answer, Body, Engine, Request, Response, fault};
+use crate::clock;
+use crate::fill::Reader;
+use crate::problem::{self, Problem};
+use crate::store::Entry;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use larder_policy::{Forward, Outcome, StaleWhy, Stored, not_modified, not_modified_fields};
+use std::time::SystemTime;
+
+pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// What this cache is called in `Cache-Status` (RFC 9211 §2).
+const NAME: &str = "larder";
+
+/// Says in the fields what happened. A `Cache-Status` of caches behind us stays: ours comes after it (RFC 9211 §2).
+pub(crate) fn label(headers: &mut HeaderMap, outcome: &Outcome) {
+    headers.insert(
+        X_CACHE,
+        HeaderValue::from_static(outcome.x_cache().as_str()),
+    );
+    if let Ok(status) = HeaderValue::try_from(outcome.cache_status(NAME)) {
+        headers.append(CACHE_STATUS, status);
+    }
+}
+
+/// A response that the proxy makes itself.
+pub(crate) fn own(problem: Problem, outcome: Outcome) -> Response {
+    let Problem {
+        status,
+        mut headers,
+        body,
+    } = problem;
+    label(&mut headers, &outcome);
+    Response {
+        status,
+        headers,
+        body: Body::Whole(body),
+        outcome,
+    }
+}
+
+impl Engine {
+    /// A stored response. Its `Age` is computed anew (RFC 9111 §5.1).
+    pub(super) fn from_store(
+        &self,
+        request: &Request<'_>,
+        entry: &Entry,
+        outcome: Outcome,
+        now: SystemTime,
+    ) -> Answer {
+        let unchanged = not_modified(request.headers, entry.status, &entry.headers);
+        let (status, mut headers, body) = match unchanged {
+            true => (
+                StatusCode::NOT_MODIFIED,
+                not_modified_fields(&entry.headers),
+                Body::Empty,
+            ),
+            false => (
+                entry.status,
+                entry.headers.clone(),
+                Body::Whole(entry.body.clone()),
+            ),
+        };
+        headers.insert(header::AGE, HeaderValue::from(entry.policy.age_s(now)));
+        label(&mut headers, &outcome);
+        respond(request, status, headers, body, outcome)
+    }
+
+    /// A response as it came from the upstream just now.
+    pub(super) fn fetched(
+        &self,
+        request: &Request<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Body,
+        outcome: Outcome,
+    ) -> Answer {
+        let unchanged = not_modified(request.headers, status, headers);
+        let (status, mut headers, body) = match unchanged {
+            true => (
+                StatusCode::NOT_MODIFIED,
+                not_modified_fields(headers),
+                Body::Empty,
+            ),
+            false => (status, headers.clone(), body),
+        };
+        label(&mut headers, &outcome);
+        respond(request, status, headers, body, outcome)
+    }
+
+    /// The answer of a fetch that brought no new response.
+    pub(super) fn ended(&self, request: &Request<'_>, ended: &Ended, forward: Forward) -> Answer {
+        match ended {
+            Ended::Failed(failure) => fault(*failure, problem::sentence(*failure)),
+            Ended::Stored { entry, how } => {
+                let now = clock::now();
+                let ttl_s = entry.policy.ttl_s(now);
+                let outcome = match how {
+                    How::Validated => Outcome::Revalidated {
+                        fwd: forward,
+                        ttl_s,
+                    },
+                    How::StaleIfError(cause) => Outcome::Stale {
+                        ttl_s,
+                        why: StaleWhy::IfError(*cause),
+                    },
+                };
+                self.from_store(request, entry, outcome, now)
+            }
+        }
+    }
+
+    /// A response on its way into the store, from the first byte on.
+    pub(super) fn coming(
+        &self,
+        request: &Request<'_>,
+        coming: &Coming,
+        reader: Reader,
+        forward: Forward,
+        collapsed: bool,
+    ) -> Answer {
+        let outcome = Outcome::Miss {
+            fwd: forward,
+            status: coming.status.as_u16(),
+            stored: Stored::Yes,
+            collapsed,
+        };
+        self.fetched(
+            request,
+            coming.status,
+            &coming.headers,
+            Body::Shared(reader),
+            outcome,
+        )
+    }
+}
+
+fn respond(
+    request: &Request<'_>,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
+    outcome: Outcome,
+) -> Answer {
+    let body = if request.method == Method::HEAD {
+        Body::Empty
+    } else {
+        body
+    };
+    Answer::Respond(Box::new(Response {
+        status,
+        headers,
+        body,
+        outcome,
+    }))
+}

@@ -1,0 +1,270 @@
+//! One body on its way from the upstream, read by everybody who waits for it.
+//!
+//! The fetch is the only writer; each client has a reader of its own and receives the body as it arrives. While the
+//! body may still be stored all of it is kept, so that a reader may join late and start from the beginning. Once it has
+//! grown past what may be stored, only what the slowest reader still needs is kept and the writer waits for that reader:
+//! memory stays bounded and nobody new may join. A failed body ends in the failure for every reader, never in a clean end.
+
+use bytes::Bytes;
+use larder_policy::Failure;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// How much a writer may be ahead of its slowest reader once the body is too large to be kept.
+const WINDOW_BYTES_MAX: usize = 1 << 20;
+
+/// The shared body. Cheap to clone by `Arc`.
+#[derive(Debug)]
+pub struct Fill {
+    /// Guards the chunks and the readers' positions; held for a few instructions, never across an await.
+    state: Mutex<State>,
+    changed: Notify,
+    kept_bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    /// Index of the first chunk that is still held.
+    first: u64,
+    held_bytes: usize,
+    /// The next chunk each reader wants, by the reader's number.
+    positions: HashMap<u64, u64>,
+    readers_made: u64,
+    overflowed: bool,
+    end: Option<Result<(), Failure>>,
+}
+
+impl State {
+    fn end_index(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
+    /// Lets go of what every reader has passed. Only after an overflow: before it, everything is kept for those to come.
+    fn trim(&mut self) {
+        let slowest = self
+            .positions
+            .values()
+            .copied()
+            .min()
+            .unwrap_or_else(|| self.end_index());
+        while self.first < slowest {
+            let Some(chunk) = self.chunks.pop_front() else {
+                break;
+            };
+            self.held_bytes -= chunk.len();
+            self.first += 1;
+        }
+    }
+}
+
+/// The body has outgrown what may be kept and nobody reads it any more: the writer should stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl Fill {
+    /// A body of which at most `kept_bytes_max` are kept for storing and for late readers.
+    pub fn new(kept_bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            kept_bytes_max,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere cannot leave the state half changed: no code here panics between two writes of it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a chunk; waits while an overgrown body is a window ahead of its slowest reader.
+    pub async fn push(&self, chunk: Bytes) -> Result<(), Abandoned> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.lock();
+                let grown = state.held_bytes + chunk.len();
+                state.overflowed |= grown > self.kept_bytes_max;
+                if state.overflowed {
+                    state.trim();
+                    if state.positions.is_empty() {
+                        return Err(Abandoned);
+                    }
+                }
+                if !state.overflowed
+                    || state.held_bytes == 0
+                    || state.held_bytes + chunk.len() <= WINDOW_BYTES_MAX
+                {
+                    state.held_bytes += chunk.len();
+                    state.chunks.push_back(chunk);
+                    break;
+                }
+            }
+            changed.await;
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Ends the body: whole, or broken off.
+    pub fn finish(&self, end: Result<(), Failure>) {
+        self.lock().end.get_or_insert(end);
+        self.changed.notify_waiters();
+    }
+
+    /// A reader from the first byte on; `None` when the beginning is no longer held.
+    pub fn reader(self: &Arc<Self>) -> Option<Reader> {
+        let mut state = self.lock();
+        if state.overflowed {
+            return None;
+        }
+        let number = state.readers_made;
+        state.readers_made += 1;
+        let next = state.first;
+        state.positions.insert(number, next);
+        drop(state);
+        Some(Reader {
+            fill: self.clone(),
+            number,
+        })
+    }
+
+    /// The whole body in one exact-size buffer; `None` when it was too large to be kept.
+    pub fn whole(&self) -> Option<Bytes> {
+        let state = self.lock();
+        if state.overflowed {
+            return None;
+        }
+        let mut whole = Vec::with_capacity(state.held_bytes);
+        state
+            .chunks
+            .iter()
+            .for_each(|chunk| whole.extend_from_slice(chunk));
+        Some(Bytes::from(whole))
+    }
+}
+
+/// One client's place in a body. Dropping it frees what only it still needed.
+#[derive(Debug)]
+pub struct Reader {
+    fill: Arc<Fill>,
+    number: u64,
+}
+
+impl Reader {
+    /// The next chunk; `None` at the end; the failure when the body broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let changed = self.fill.changed.notified();
+            if let Some(step) = self.step() {
+                return step;
+            }
+            changed.await;
+        }
+    }
+
+    fn step(&self) -> Option<Result<Option<Bytes>, Failure>> {
+        let mut state = self.fill.lock();
+        let position = *state.positions.get(&self.number)?;
+        let offset = usize::try_from(position - state.first).ok()?;
+        if let Some(chunk) = state.chunks.get(offset).cloned() {
+            state.positions.insert(self.number, position + 1);
+            let overflowed = state.overflowed;
+            if overflowed {
+                state.trim();
+            }
+            drop(state);
+            if overflowed {
+                self.fill.changed.notify_waiters();
+            }
+            return Some(Ok(Some(chunk)));
+        }
+        state.end.map(|end| end.map(|()| None))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.fill.lock();
+        state.positions.remove(&self.number);
+        if state.overflowed {
+            state.trim();
+        }
+        drop(state);
+        self.fill.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read_all(mut reader: Reader) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        while let Some(chunk) = reader.next().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_every_byte_also_one_that_joins_late() {
+        let fill = Fill::new(100);
+        let early = tokio::spawn(read_all(fill.reader().unwrap()));
+        fill.push(Bytes::from_static(b"hello ")).await.unwrap();
+        let late = tokio::spawn(read_all(fill.reader().unwrap()));
+        fill.push(Bytes::from_static(b"world")).await.unwrap();
+        fill.finish(Ok(()));
+        let after = read_all(fill.reader().unwrap()).await;
+        assert_eq!(early.await.unwrap().unwrap(), b"hello world");
+        assert_eq!(late.await.unwrap().unwrap(), b"hello world");
+        assert_eq!(after.unwrap(), b"hello world");
+        assert_eq!(fill.whole().unwrap(), "hello world");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_ends_in_the_failure_for_everybody() {
+        let fill = Fill::new(100);
+        let reader = fill.reader().unwrap();
+        fill.push(Bytes::from_static(b"half")).await.unwrap();
+        fill.finish(Err(Failure::UpstreamBroken));
+        assert_eq!(read_all(reader).await, Err(Failure::UpstreamBroken));
+    }
+
+    #[tokio::test]
+    async fn an_overgrown_body_is_streamed_whole_with_bounded_memory_and_no_new_readers() {
+        let fill = Fill::new(WINDOW_BYTES_MAX);
+        let chunk = Bytes::from(vec![7u8; WINDOW_BYTES_MAX / 4]);
+        let reader = tokio::spawn(read_all(fill.reader().unwrap()));
+        for _ in 0..40 {
+            fill.push(chunk.clone()).await.unwrap();
+            assert!(fill.lock().held_bytes <= WINDOW_BYTES_MAX + chunk.len());
+        }
+        assert!(fill.reader().is_none());
+        assert!(fill.whole().is_none());
+        fill.finish(Ok(()));
+        assert_eq!(reader.await.unwrap().unwrap().len(), chunk.len() * 40);
+    }
+
+    #[tokio::test]
+    async fn an_overgrown_body_that_nobody_reads_is_abandoned() {
+        let fill = Fill::new(10);
+        let reader = fill.reader().unwrap();
+        fill.push(Bytes::from_static(b"0123456789")).await.unwrap();
+        drop(reader);
+        assert_eq!(fill.push(Bytes::from_static(b"more")).await, Err(Abandoned));
+    }
+
+    #[tokio::test]
+    async fn a_small_body_goes_on_without_readers() {
+        let fill = Fill::new(10);
+        drop(fill.reader());
+        fill.push(Bytes::from_static(b"kept")).await.unwrap();
+        fill.finish(Ok(()));
+        assert_eq!(fill.whole().unwrap(), "kept");
+    }
+}

@@ -1,0 +1,293 @@
+//! The port for clients: accepts, reads each request's head whole and under a deadline, and hands it to Pingora.
+//!
+//! HTTP/1.x heads pass a strict grammar first ([`head`]), so that nothing which two readers could understand differently
+//! goes any further; connections that open with the HTTP/2 preface go to Pingora as they are. A slow head costs a deadline,
+//! an idle connection its idle time, and all connections together are capped. What this leaves out: answering.
+
+mod head;
+mod refuse;
+
+use crate::config::Timeouts;
+use crate::metrics::Metrics;
+use crate::service::Service;
+use bytes::BytesMut;
+use head::{Body, Fault};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+/// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of a request's head, target included. As much as common servers take; more is 431.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long to wait after a failed accept: usually no file descriptors are left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The client port.
+pub struct Front {
+    proxy: Arc<HttpProxy<Service>>,
+    timeouts: Timeouts,
+    metrics: Arc<Metrics>,
+    places: Arc<Semaphore>,
+    open: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front")
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of waiting for a head.
+enum Read {
+    Head {
+        head_bytes: usize,
+        body: Body,
+    },
+    Http2,
+    Fault(Fault),
+    /// The client went away, or stayed idle for too long, or we are draining.
+    Closed,
+}
+
+impl Front {
+    pub fn new(
+        proxy: HttpProxy<Service>,
+        timeouts: Timeouts,
+        connections_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(connections_max));
+        Arc::new(Self {
+            proxy: Arc::new(proxy),
+            timeouts,
+            metrics,
+            places,
+            open: Arc::default(),
+        })
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Accepts until `draining` turns true; then lets the connections end, for at most the drain time.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut draining: ShutdownWatch) {
+        let connections = TaskTracker::new();
+        while !*draining.borrow() {
+            tokio::select! {
+                _ = draining.changed() => {}
+                accepted = self.accept(&listener) => self.clone().start(accepted, &connections, &draining),
+            }
+        }
+        // Whoever the kernel has already accepted is served, too.
+        while let Ok(accepted) = timeout(Duration::ZERO, self.accept(&listener)).await {
+            self.clone().start(accepted, &connections, &draining);
+        }
+        drop(listener);
+        self.proxy.http_cleanup().await;
+        connections.close();
+        if timeout(self.timeouts.drain, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.connections(),
+                "connections were still open when the drain time was over"
+            );
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> Accepted {
+        loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else {
+                std::future::pending().await
+            };
+            match listener.accept().await {
+                Ok((stream, _)) => return Accepted { stream, place },
+                Err(error) => {
+                    tracing::error!(%error, "could not accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn start(
+        self: Arc<Self>,
+        accepted: Accepted,
+        connections: &TaskTracker,
+        draining: &ShutdownWatch,
+    ) {
+        let draining = draining.clone();
+        connections.spawn(async move {
+            let _place = accepted.place;
+            self.open.fetch_add(1, Ordering::Relaxed);
+            let _open = Open(self.open.clone());
+            drop(accepted.stream.set_nodelay(true));
+            let digest = SocketDigest::from_raw_fd(accepted.stream.as_raw_fd());
+            let mut stream = L4Stream::from(accepted.stream);
+            stream.set_socket_digest(digest);
+            self.connection(stream, draining).await;
+        });
+    }
+
+    async fn connection(&self, mut first: L4Stream, mut draining: ShutdownWatch) {
+        let mut buffer = BytesMut::new();
+        let mut read = self
+            .read_head(&mut first, &mut buffer, true, &mut draining)
+            .await;
+        if matches!(read, Read::Http2) {
+            first.rewind(&buffer);
+            self.proxy.process_new(Box::new(first), &draining).await;
+            return;
+        }
+        let mut stream: Stream = Box::new(first);
+        loop {
+            match read {
+                Read::Head { head_bytes, body } => {
+                    let Some(next) = self
+                        .exchange(stream, &mut buffer, head_bytes, body, &draining)
+                        .await
+                    else {
+                        return;
+                    };
+                    stream = next;
+                }
+                Read::Fault(fault) => return refuse::refuse(stream, fault, &self.metrics).await,
+                Read::Closed | Read::Http2 => return,
+            }
+            read = self
+                .read_head(&mut stream, &mut buffer, false, &mut draining)
+                .await;
+        }
+    }
+
+    /// One request through Pingora; gives the connection back when another may follow.
+    async fn exchange(
+        &self,
+        stream: Stream,
+        buffer: &mut BytesMut,
+        head_bytes: usize,
+        body: Body,
+        draining: &ShutdownWatch,
+    ) -> Option<Stream> {
+        // What follows a head without a body is the next request's and stays with us; what follows one with a body is
+        // Pingora's to take apart.
+        let prefix = match body {
+            Body::None => buffer.split_to(head_bytes),
+            Body::Follows => std::mem::take(buffer),
+        };
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
+        let mut settings = HttpPersistentSettings::for_session(&session);
+        settings.set_pipelined_prefix(prefix);
+        settings.apply_to_session(&mut session);
+        let reused = self.proxy.process_new_http(session, draining).await?;
+        let (stream, _) = reused.consume();
+        Some(stream)
+    }
+
+    /// Reads until the buffer holds a whole head, or the beginning of HTTP/2.
+    async fn read_head<S: AsyncReadExt + Unpin>(
+        &self,
+        stream: &mut S,
+        buffer: &mut BytesMut,
+        first: bool,
+        draining: &mut ShutdownWatch,
+    ) -> Read {
+        if buffer.is_empty() {
+            // A new connection is expected to speak, a kept one may be silent for a while.
+            let patience = if first {
+                self.timeouts.client_header
+            } else {
+                self.timeouts.client_idle
+            };
+            let began = tokio::select! {
+                biased;
+                began = timeout(patience, stream.read_buf(buffer)) => began,
+                () = drained(draining) => return Read::Closed,
+            };
+            match began {
+                Ok(Ok(bytes)) if bytes > 0 => {}
+                _ => return Read::Closed,
+            }
+        }
+        let rest = self.finish_head(stream, buffer, first);
+        timeout(self.timeouts.client_header, rest)
+            .await
+            .unwrap_or(Read::Fault(Fault::TooSlow))
+    }
+
+    async fn finish_head<S: AsyncReadExt + Unpin>(
+        &self,
+        stream: &mut S,
+        buffer: &mut BytesMut,
+        first: bool,
+    ) -> Read {
+        loop {
+            if first && buffer.starts_with(H2_PREFACE) {
+                return Read::Http2;
+            }
+            // HTTP/2's preface looks like a request until its last line.
+            let may_be_http2 = first && H2_PREFACE.starts_with(buffer);
+            head::skip_blank_lines(buffer);
+            match head::end(buffer) {
+                _ if may_be_http2 => {}
+                Some(head_bytes) if head_bytes <= HEAD_BYTES_MAX => {
+                    return match head::check(buffer.get(..head_bytes).unwrap_or_default()) {
+                        Ok(body) => Read::Head { head_bytes, body },
+                        Err(fault) => Read::Fault(fault),
+                    };
+                }
+                None if buffer.len() <= HEAD_BYTES_MAX => {
+                    if let Some(fault) = head::hopeless(buffer) {
+                        return Read::Fault(fault);
+                    }
+                }
+                _ => return Read::Fault(Fault::TooLarge),
+            }
+            match stream.read_buf(buffer).await {
+                Ok(bytes) if bytes > 0 => {}
+                _ => return Read::Closed,
+            }
+        }
+    }
+}
+
+/// Resolves when draining begins.
+async fn drained(draining: &mut ShutdownWatch) {
+    if draining.wait_for(|draining| *draining).await.is_err() {
+        // Whoever could say so is gone: nobody will.
+        std::future::pending::<()>().await;
+    }
+}
+
+struct Accepted {
+    stream: TcpStream,
+    place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// Counts a connection for as long as it lives.
+struct Open(Arc<AtomicU64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

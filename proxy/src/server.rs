@@ -1,0 +1,209 @@
+//! Puts the parts together: binds both ports, serves until told to stop, drains.
+
+use crate::admin::{
+    self, AdminSettings, Health, Operations, PurgeFailed, Purged, Stats, UpstreamState,
+};
+use crate::clock;
+use crate::config::Config;
+use crate::engine::{Engine, PurgeFault};
+use crate::front::Front;
+use crate::metrics::{Held, Metrics, RedisState};
+use crate::service::Service;
+use crate::store::{self, RedisError, RedisTier, Store};
+use crate::upstream::{Answered, Upstream};
+use anyhow::Context;
+use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A proxy whose ports are bound and which serves when run.
+#[derive(Debug)]
+pub struct Server {
+    clients: TcpListener,
+    operators: TcpListener,
+    admin: AdminSettings,
+    desk: Arc<Desk>,
+}
+
+impl Server {
+    /// Binds the ports and builds the parts. Redis need not be there.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let clients = bind(config.listen, "listen").await?;
+        let operators = bind(config.admin, "admin").await?;
+        let admin = AdminSettings::new(&config, operators.local_addr()?);
+        let desk = Arc::new(Desk::new(config)?);
+        Ok(Self {
+            clients,
+            operators,
+            admin,
+            desk,
+        })
+    }
+
+    /// Where clients are served; tells the port when 0 was asked for.
+    pub fn client_address(&self) -> std::io::Result<SocketAddr> {
+        self.clients.local_addr()
+    }
+
+    /// Where operators are served.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.operators.local_addr()
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let (drain, draining) = watch::channel(false);
+        let (close, mut closing) = watch::channel(false);
+        let operators = tokio::spawn(admin::serve(
+            self.operators,
+            self.admin,
+            self.desk.clone(),
+            async move {
+                let _ = closing.wait_for(|closing| *closing).await;
+            },
+        ));
+        let clients = tokio::spawn(self.desk.front.clone().serve(self.clients, draining));
+        stop.await;
+        tracing::info!("draining");
+        self.desk.draining.store(true, Ordering::Relaxed);
+        drain.send_replace(true);
+        clients.await.context("the client port failed")?;
+        // Operators may watch the drain to its end.
+        close.send_replace(true);
+        operators.await.context("the admin port failed")?;
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{key}: {address} can't be bound; is it in use?"))
+}
+
+/// What operators reach: the parts, and how they are.
+#[derive(Debug)]
+struct Desk {
+    engine: Arc<Engine>,
+    store: Arc<Store>,
+    upstream: Arc<Upstream>,
+    front: Arc<Front>,
+    metrics: Arc<Metrics>,
+    draining: AtomicBool,
+}
+
+impl Desk {
+    fn new(config: Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new(clock::now()));
+        let redis = match &config.redis {
+            Some(url) => Some(RedisTier::new(
+                url.expose(),
+                config.namespace.clone(),
+                config.redis_timeout,
+            )?),
+            None => None,
+        };
+        let store = Arc::new(Store::new(config.memory_bytes_max as u64, redis));
+        store.start();
+        let upstream = Upstream::new(&config);
+        let pingora = pingora_settings(&config);
+        let (timeouts, connections_max) = (config.timeouts, config.connections_max);
+        let engine = Engine::new(config, store.clone(), upstream.clone(), metrics.clone());
+        let service = Service::new(engine.clone(), upstream.clone(), metrics.clone());
+        let front = Front::new(
+            pingora_proxy(&pingora, service),
+            timeouts,
+            connections_max,
+            metrics.clone(),
+        );
+        Ok(Self {
+            engine,
+            store,
+            upstream,
+            front,
+            metrics,
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    fn redis_state(&self) -> RedisState {
+        match self.store.redis_state() {
+            store::RedisState::Off => RedisState::Off,
+            store::RedisState::Connected => RedisState::Up,
+            store::RedisState::Down => RedisState::Down,
+        }
+    }
+
+    fn held(&self) -> Held {
+        let stats = self.store.stats();
+        Held {
+            entries: stats.entries,
+            bytes: stats.bytes,
+            bytes_max: stats.bytes_max,
+            redis_errors: RedisError::ALL
+                .map(|kind| (kind.as_str(), self.store.counters().errors(kind).count()))
+                .into(),
+            redis_state: self.redis_state(),
+            connections: self.front.connections(),
+        }
+    }
+}
+
+fn pingora_settings(config: &Config) -> Arc<ServerConf> {
+    Arc::new(ServerConf {
+        ca_file: config
+            .upstream_ca
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        ..ServerConf::default()
+    })
+}
+
+/// Pingora's proxy with HTTP/2 over cleartext: the front has read the preface before Pingora looks for it.
+fn pingora_proxy(settings: &Arc<ServerConf>, service: Service) -> HttpProxy<Service> {
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    let mut proxy = http_proxy(settings, service);
+    proxy.server_options = Some(options);
+    proxy
+}
+
+#[async_trait]
+impl Operations for Desk {
+    async fn purge_url(&self, url: &str) -> Result<Purged, PurgeFailed> {
+        match self.engine.purge_url(url).await {
+            Ok(purged) => Ok(Purged {
+                urls: purged.urls,
+                entries: Some(purged.entries as u64),
+            }),
+            Err(PurgeFault::BadUrl(why)) => Err(PurgeFailed::BadUrl(why)),
+            Err(fault @ PurgeFault::Redis(_)) => Err(PurgeFailed::Unavailable(fault.to_string())),
+        }
+    }
+
+    fn metrics_text(&self) -> String {
+        self.metrics.render(&self.held())
+    }
+
+    fn stats(&self) -> Stats {
+        Stats::new(self.metrics.totals(), &self.held())
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            draining: self.draining.load(Ordering::Relaxed),
+            upstream: match self.upstream.answered() {
+                Answered::NeverAsked => UpstreamState::Unknown,
+                Answered::Yes => UpstreamState::Up,
+                Answered::No => UpstreamState::Down,
+            },
+            redis: self.redis_state(),
+        }
+    }
+}

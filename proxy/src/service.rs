@@ -1,0 +1,367 @@
+//! Pingora's hooks: the engine answers what the cache is concerned with, Pingora carries the rest. No caching rule lives here.
+//!
+//! A request meets the hooks in this order: `request_filter` asks the engine and writes its answer; a pass goes on through
+//! `upstream_peer`, `upstream_request_filter` (Via, Host, who asks), `response_filter` (what happened; what an unsafe method
+//! made stale), or through `fail_to_proxy`. `logging` comes last in every case.
+
+mod write;
+
+use crate::engine::{Answer, Engine, Request, add_via};
+use crate::log::{Access, access};
+use crate::metrics::Metrics;
+use crate::upstream::{self, Upstream};
+use crate::{clock, problem};
+use async_trait::async_trait;
+use http::{HeaderMap, StatusCode, Version, header};
+use larder_policy::{Failure, Outcome, Pass, Unkeyable};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the hooks share with the engine.
+#[derive(Debug)]
+pub struct Service {
+    engine: Arc<Engine>,
+    upstream: Arc<Upstream>,
+    metrics: Arc<Metrics>,
+    client_write: Duration,
+    client_idle: Duration,
+}
+
+/// One request's way through the hooks.
+#[derive(Debug)]
+pub struct Context {
+    started: Instant,
+    outcome: Outcome,
+    pass: Option<Pass>,
+    /// Addresses of the upstream that could not be reached.
+    attempts: usize,
+    /// Said by our own code when it gave up; Pingora's error carries less.
+    failure: Option<Failure>,
+}
+
+impl Service {
+    pub fn new(engine: Arc<Engine>, upstream: Arc<Upstream>, metrics: Arc<Metrics>) -> Self {
+        let timeouts = engine.config.timeouts;
+        Self {
+            engine,
+            upstream,
+            metrics,
+            client_write: timeouts.client_write,
+            client_idle: timeouts.client_idle,
+        }
+    }
+}
+
+/// The engine's view of a request's head.
+fn view(head: &RequestHeader, has_body: bool) -> Option<Request<'_>> {
+    let target = origin_form(std::str::from_utf8(head.raw_path()).ok()?);
+    let authority = match head.headers.get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => head.uri.authority().map(http::uri::Authority::as_str),
+    };
+    Some(Request {
+        method: &head.method,
+        target,
+        authority,
+        headers: &head.headers,
+        has_body,
+    })
+}
+
+#[async_trait]
+impl ProxyHttp for Service {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        // Until something better is known: a request that fails before its first hook is over.
+        let outcome = Outcome::Error(Failure::Internal);
+        Context {
+            started: Instant::now(),
+            outcome,
+            pass: None,
+            attempts: 0,
+            failure: None,
+        }
+    }
+
+    /// None: the default one would box a compression module for every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        _: &mut Context,
+    ) -> pingora::Result<()> {
+        session.set_write_timeout(Some(self.client_write));
+        session.set_read_timeout(Some(self.client_idle));
+        Ok(())
+    }
+
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> pingora::Result<bool> {
+        let has_body = !session.as_mut().is_body_empty();
+        let Some(request) = view(session.req_header(), has_body) else {
+            context.pass = Some(Pass::Target(Unkeyable::BadEncoding));
+            return Ok(false);
+        };
+        match self.engine.answer(&request, clock::now()).await {
+            Answer::Pass(pass) => {
+                context.pass = Some(pass);
+                context.outcome = Outcome::Bypass { pass, status: None };
+                Ok(false)
+            }
+            Answer::Respond(response) => {
+                context.outcome = response.outcome;
+                write::response(session, *response).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        let upgrade = session.is_upgrade_req();
+        match self.upstream.peer(context.attempts, upgrade).await {
+            Ok(peer) => Ok(Box::new(peer)),
+            Err(failure) => {
+                context.failure = Some(failure);
+                Err(
+                    Error::explain(ErrorType::ConnectError, "the upstream's name leads nowhere")
+                        .into_up(),
+                )
+            }
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        context.attempts += 1;
+        error.set_retry(context.attempts < self.upstream.addresses_known());
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        _: &mut Context,
+    ) -> pingora::Result<()> {
+        let client = client_address(session);
+        let named = upstream
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let host = self.engine.host_upstream(&named);
+        if host != named && !host.is_empty() {
+            upstream.insert_header(header::HOST, host)?;
+        }
+        let mut via = HeaderMap::new();
+        add_via(&mut via, self.engine.via());
+        for value in via.values() {
+            upstream.append_header(header::VIA, value)?;
+        }
+        if let Some(client) = client {
+            upstream.append_header("X-Forwarded-For", client.to_string())?;
+            upstream.append_header(header::FORWARDED, forwarded(client))?;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+        {
+            return Ok(());
+        }
+        self.upstream.note(true);
+        if let Some(pass) = context.pass {
+            context.outcome = Outcome::Bypass {
+                pass,
+                status: Some(response.status.as_u16()),
+            };
+        }
+        if let Some(request) = view(session.req_header(), true) {
+            self.engine
+                .invalidate(&request, response.status, &response.headers)
+                .await;
+        }
+        write::label_passed(response, &context.outcome)?;
+        write::frame_for(session, response);
+        Ok(())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        let none = FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        };
+        if session.response_written().is_some() {
+            return none;
+        }
+        let Some(failure) = context.failure.or_else(|| whose_fault(error)) else {
+            return none;
+        };
+        if error.esource() == &ErrorSource::Upstream {
+            self.upstream.note(false);
+        }
+        context.outcome = Outcome::Error(failure);
+        tracing::warn!(reason = context.outcome.reason().as_str(), error = %error.etype().as_str(), "a request could not be handed through");
+        session.set_keepalive(None);
+        let response = crate::engine::own(
+            problem::failure(failure, problem::sentence(failure)),
+            context.outcome,
+        );
+        let code = response.status.as_u16();
+        drop(write::response(session, response).await);
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    /// Ours says it, once, where it is handled.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+        let duration = context.started.elapsed();
+        self.metrics.observe_request(&context.outcome, duration);
+        let head = session.req_header();
+        access(&Access {
+            method: &head.method,
+            target: &String::from_utf8_lossy(head.raw_path()),
+            // Nothing was written: the client had gone.
+            status: session
+                .response_written()
+                .map_or(0, |response| response.status.as_u16()),
+            outcome: &context.outcome,
+            bytes: session.body_bytes_sent() as u64,
+            duration,
+            client: client_address(session),
+            protocol: session.req_header().version,
+        });
+    }
+}
+
+/// An absolute-form target means the same as its path and query (RFC 9112 §3.2.2); the front has seen that it names the
+/// same host as `Host`.
+fn origin_form(target: &str) -> &str {
+    let rest = match target.split_once("://") {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
+        {
+            rest
+        }
+        _ => return target,
+    };
+    match rest.find('/') {
+        Some(at) if !rest.get(..at).unwrap_or_default().contains('?') => {
+            rest.get(at..).unwrap_or(target)
+        }
+        // No path, and perhaps a query: left to the upstream, unkeyed.
+        _ => target,
+    }
+}
+
+fn client_address(session: &Session) -> Option<IpAddr> {
+    session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map(std::net::SocketAddr::ip)
+}
+
+/// One element of `Forwarded` (RFC 7239 §6): an IPv6 address is bracketed and quoted.
+fn forwarded(client: IpAddr) -> String {
+    match client {
+        IpAddr::V4(address) => format!("for={address}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    }
+}
+
+/// What to tell the client; `None` when it has gone.
+fn whose_fault(error: &Error) -> Option<Failure> {
+    match error.esource() {
+        ErrorSource::Upstream => Some(upstream::classify(error)),
+        ErrorSource::Downstream => match error.etype() {
+            ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed => None,
+            _ => Some(Failure::BadRequest),
+        },
+        ErrorSource::Internal | ErrorSource::Unset => Some(Failure::Internal),
+    }
+}
+
+/// Does this version of HTTP know chunked bodies?
+fn knows_chunks(version: Version) -> bool {
+    version == Version::HTTP_11
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forwarded_element_quotes_what_is_no_token() {
+        assert_eq!(forwarded("192.0.2.1".parse().unwrap()), "for=192.0.2.1");
+        assert_eq!(
+            forwarded("2001:db8::1".parse().unwrap()),
+            "for=\"[2001:db8::1]\""
+        );
+    }
+
+    #[test]
+    fn a_client_that_went_away_is_told_nothing() {
+        let gone = Error::explain(ErrorType::ConnectionClosed, "gone").into_down();
+        assert_eq!(whose_fault(&gone), None);
+        let refused = Error::explain(ErrorType::ConnectRefused, "refused").into_up();
+        assert_eq!(whose_fault(&refused), Some(Failure::ConnectFailed));
+    }
+
+    #[test]
+    fn an_absolute_target_means_its_path() {
+        assert_eq!(origin_form("http://a:80/b?c=http://d/"), "/b?c=http://d/");
+        assert_eq!(origin_form("/b?c=http://d/"), "/b?c=http://d/");
+        for unkeyed in ["http://a", "http://a?b/c", "*", "ftp://a/b"] {
+            assert_eq!(origin_form(unkeyed), unkeyed);
+        }
+    }
+
+    #[test]
+    fn labels_go_to_the_fields_for_people_and_for_tools() {
+        let mut headers = HeaderMap::new();
+        crate::engine::label(&mut headers, &Outcome::Hit { ttl_s: 287 });
+        assert_eq!(headers["x-cache"], "HIT");
+        assert_eq!(headers["cache-status"], "larder; hit; ttl=287");
+    }
+}

@@ -1,0 +1,123 @@
+//! Writes the engine's responses to a Pingora session, and frames what goes to clients that know no chunks.
+
+use super::knows_chunks;
+use crate::engine::{Body, Response, X_CACHE, label};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
+use larder_policy::{Failure, Outcome};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+/// Writes head and body. An error here closes the connection: what was sent is incomplete, and the client must see that.
+pub(super) async fn response(session: &mut Session, response: Response) -> pingora::Result<()> {
+    let Response {
+        status,
+        headers,
+        mut body,
+        ..
+    } = response;
+    let mut head = ResponseHeader::build(status, Some(headers.len() + 2))?;
+    for (name, value) in &headers {
+        head.append_header(spelled(name), value.clone())?;
+    }
+    let bodiless = session.req_header().method == Method::HEAD || has_no_content(status);
+    if !bodiless {
+        frame(session, &mut head, &body);
+    }
+    session
+        .write_response_header(Box::new(head), bodiless)
+        .await?;
+    if bodiless {
+        return session.write_response_body(None, true).await;
+    }
+    loop {
+        match body.next().await {
+            Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
+            Ok(None) => return session.write_response_body(None, true).await,
+            Err(failure) => return Err(broken_off(failure)),
+        }
+    }
+}
+
+/// Says where the body ends.
+fn frame(session: &mut Session, head: &mut ResponseHeader, body: &Body) {
+    let length = match body {
+        Body::Empty => Some(0),
+        Body::Whole(bytes) => Some(bytes.len()),
+        Body::Shared(_) | Body::Own(_) => None,
+    };
+    if let Some(length) = length {
+        drop(head.insert_header(header::CONTENT_LENGTH, length));
+    } else if !head.headers.contains_key(header::CONTENT_LENGTH) {
+        if knows_chunks(session.req_header().version) {
+            drop(head.insert_header(header::TRANSFER_ENCODING, "chunked"));
+        } else if session.req_header().version < Version::HTTP_2 {
+            session.set_keepalive(None);
+        }
+    }
+}
+
+/// A passed response for an HTTP/1.0 client: chunks would reach it as if they were content.
+pub(super) fn frame_for(session: &mut Session, response: &mut ResponseHeader) {
+    let version = session.req_header().version;
+    if version < Version::HTTP_11 && response.headers.contains_key(header::TRANSFER_ENCODING) {
+        response.remove_header(&header::TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
+}
+
+/// Says what happened on a response that Pingora carries.
+pub(super) fn label_passed(
+    response: &mut ResponseHeader,
+    outcome: &Outcome,
+) -> pingora::Result<()> {
+    let mut labels = HeaderMap::new();
+    label(&mut labels, outcome);
+    for (name, value) in &labels {
+        if name == X_CACHE {
+            response.insert_header(spelled(name), value)?;
+        } else {
+            response.append_header(spelled(name), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// A field name as HTTP/1.1 people write it. Names are case-insensitive, but scripts that match `X-Cache:` are not.
+fn spelled(name: &HeaderName) -> String {
+    if name == header::ETAG {
+        return "ETag".to_owned();
+    }
+    let mut begins = true;
+    let spell = |letter: char| {
+        let spelled = if begins {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        };
+        begins = letter == '-';
+        spelled
+    };
+    name.as_str().chars().map(spell).collect()
+}
+
+fn has_no_content(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn broken_off(failure: Failure) -> Box<Error> {
+    let why = Outcome::Error(failure).reason().as_str();
+    Error::explain(ErrorType::ReadError, format!("the body broke off: {why}")).into_up()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_spelled_as_people_write_them() {
+        assert_eq!(spelled(&X_CACHE), "X-Cache");
+        assert_eq!(spelled(&header::ETAG), "ETag");
+        assert_eq!(spelled(&HeaderName::from_static("x--odd-")), "X--Odd-");
+    }
+}

@@ -1,0 +1,343 @@
+//! Asks the upstream: addresses, pooled connections, deadlines, one more try where nothing can have happened twice.
+//!
+//! Only requests without a body and with a safe method (`GET`, `HEAD`) come this way, so a request that a stale pooled
+//! connection swallowed may be sent again (RFC 9110 §9.2.2). At most `origin_concurrency` fetches are under way at once:
+//! an outage of the store must not move to the upstream. Knows Pingora; no caching rule lives here.
+
+mod resolve;
+
+use crate::config::{Config, Timeouts};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use larder_policy::Failure;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use resolve::Resolver;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Dead pooled connections that one request may run into before it gives up: an upstream's restart kills them all at once.
+const STALE_CONNECTIONS_MAX: usize = 16;
+/// How long a fetch waits for its turn when `origin_concurrency` fetches are under way.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long an upgraded connection (a WebSocket, say) may be silent.
+const UPGRADED_IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// What is asked: without a body.
+#[derive(Debug, Clone)]
+pub struct UpstreamRequest {
+    pub method: Method,
+    /// Origin-form, sent as it stands.
+    pub target: String,
+    /// All fields, `Host` included.
+    pub headers: HeaderMap,
+}
+
+/// The head of a final response, with its body still to come.
+#[derive(Debug)]
+pub struct UpstreamResponse {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: UpstreamBody,
+}
+
+/// The upstream with its connections.
+pub struct Upstream {
+    connector: Connector<()>,
+    resolver: Resolver,
+    tls: bool,
+    /// The name in the TLS handshake; never empty, for without one Pingora would not verify the certificate.
+    server_name: String,
+    timeouts: Timeouts,
+    turns: Arc<Semaphore>,
+    last: AtomicU8,
+}
+
+/// Whether the upstream answered when last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    NeverAsked,
+    Yes,
+    No,
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("resolver", &self.resolver)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Attempt {
+    /// The upstream saw nothing of the request: another address may be tried.
+    NotConnected(Failure),
+    Broken(Failure),
+}
+
+impl Upstream {
+    /// An upstream as the configuration names it. Nothing is resolved or connected yet.
+    pub fn new(config: &Config) -> Arc<Self> {
+        let mut options = ConnectorOptions::new(POOLED_CONNECTIONS_MAX);
+        options.ca_file = config
+            .upstream_ca
+            .as_ref()
+            .map(|path| path.display().to_string());
+        Arc::new(Self {
+            connector: Connector::new(Some(options)),
+            resolver: Resolver::new(&config.upstream.host, config.upstream.port),
+            tls: config.upstream.https,
+            server_name: config.upstream.host.clone(),
+            timeouts: config.timeouts,
+            turns: Arc::new(Semaphore::new(config.origin_concurrency)),
+            last: AtomicU8::new(0),
+        })
+    }
+
+    /// The peer for a pass through Pingora; `attempt` counts the addresses that were tried in vain.
+    pub async fn peer(&self, attempt: usize, upgrade: bool) -> Result<HttpPeer, Failure> {
+        let addresses = self.resolver.addresses().await?;
+        let address = addresses
+            .get(attempt % addresses.len().max(1))
+            .ok_or(Failure::ConnectFailed)?;
+        let mut peer = self.peer_at(*address);
+        if upgrade {
+            peer.options.read_timeout = Some(UPGRADED_IDLE_MAX);
+        }
+        Ok(peer)
+    }
+
+    /// Remembers whether the upstream answered, for operators.
+    pub fn note(&self, answered: bool) {
+        self.last
+            .store(if answered { 1 } else { 2 }, Ordering::Relaxed);
+    }
+
+    pub fn answered(&self) -> Answered {
+        match self.last.load(Ordering::Relaxed) {
+            0 => Answered::NeverAsked,
+            1 => Answered::Yes,
+            _ => Answered::No,
+        }
+    }
+
+    /// How many addresses the upstream's name had when last resolved.
+    pub fn addresses_known(&self) -> usize {
+        self.resolver.known()
+    }
+
+    fn peer_at(&self, address: SocketAddr) -> HttpPeer {
+        let mut peer = HttpPeer::new(address, self.tls, self.server_name.clone());
+        peer.options.connection_timeout = Some(self.timeouts.upstream_connect);
+        peer.options.total_connection_timeout = Some(self.timeouts.upstream_connect);
+        peer.options.read_timeout = Some(self.timeouts.upstream_read);
+        peer.options.write_timeout = Some(self.timeouts.upstream_read);
+        peer.options.idle_timeout = Some(self.timeouts.upstream_idle);
+        peer
+    }
+
+    /// Sends the request and reads the head of the final response.
+    pub async fn fetch(
+        self: &Arc<Self>,
+        request: &UpstreamRequest,
+    ) -> Result<UpstreamResponse, Failure> {
+        let result = self.fetch_in_turn(request).await;
+        // Waiting in vain for a turn is our fault and says nothing of the upstream.
+        if !matches!(result, Err(Failure::Overloaded)) {
+            self.note(result.is_ok());
+        }
+        result
+    }
+
+    async fn fetch_in_turn(
+        self: &Arc<Self>,
+        request: &UpstreamRequest,
+    ) -> Result<UpstreamResponse, Failure> {
+        let turn = timeout(TURN_WAIT_MAX, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Failure::Overloaded);
+        };
+        let mut failure = Failure::ConnectFailed;
+        for address in self.resolver.addresses().await?.iter() {
+            let peer = self.peer_at(*address);
+            match self.attempt(&peer, request).await {
+                Ok(session) => return Ok(UpstreamResponse::new(session, peer, self.clone(), turn)),
+                Err(Attempt::NotConnected(why)) => failure = why,
+                Err(Attempt::Broken(why)) => return Err(why),
+            }
+        }
+        self.resolver.forget();
+        Err(failure)
+    }
+
+    async fn attempt(
+        &self,
+        peer: &HttpPeer,
+        request: &UpstreamRequest,
+    ) -> Result<HttpSession, Attempt> {
+        for _ in 0..STALE_CONNECTIONS_MAX {
+            let connected = self.connector.get_http_session(peer).await;
+            let (mut session, reused) =
+                connected.map_err(|error| Attempt::NotConnected(classify(&error)))?;
+            session.set_read_timeout(peer.options.read_timeout);
+            session.set_write_timeout(peer.options.write_timeout);
+            let Err(mut error) = self.exchange(&mut session, request).await else {
+                return Ok(session);
+            };
+            error.retry.decide_reuse(reused);
+            // A pooled connection that the upstream had already closed: it answered nothing, and the method is safe.
+            let swallowed = reused
+                && !matches!(
+                    error.etype(),
+                    ErrorType::ReadTimedout | ErrorType::InvalidHTTPHeader
+                );
+            if !swallowed {
+                return Err(Attempt::Broken(classify(&error)));
+            }
+        }
+        Err(Attempt::Broken(Failure::UpstreamBroken))
+    }
+
+    /// Writes the request and reads heads until a final one, all within the read deadline.
+    async fn exchange(
+        &self,
+        session: &mut HttpSession,
+        request: &UpstreamRequest,
+    ) -> pingora::Result<()> {
+        let exchange = async {
+            session
+                .write_request_header(Box::new(request.to_pingora()?))
+                .await?;
+            session.finish_request_body().await?;
+            loop {
+                session.read_response_header().await?;
+                let interim = session
+                    .response_header()
+                    .is_some_and(|head| head.status.is_informational());
+                if !interim {
+                    return Ok(());
+                }
+            }
+        };
+        let late = |_| Error::explain(ErrorType::ReadTimedout, "no head within the deadline");
+        timeout(self.timeouts.upstream_read, exchange)
+            .await
+            .map_err(late)?
+    }
+}
+
+/// Idle connections kept for reuse, over all worker threads.
+const POOLED_CONNECTIONS_MAX: usize = 256;
+
+impl UpstreamRequest {
+    fn to_pingora(&self) -> pingora::Result<RequestHeader> {
+        let mut head = RequestHeader::build(
+            self.method.clone(),
+            self.target.as_bytes(),
+            Some(self.headers.len()),
+        )?;
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        Ok(head)
+    }
+}
+
+/// Whose fault a Pingora error is, in our words.
+pub fn classify(error: &Error) -> Failure {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout => Failure::UpstreamTimeout,
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => Failure::UpstreamTls,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::SocketError
+        | ErrorType::BindError => Failure::ConnectFailed,
+        _ => Failure::UpstreamBroken,
+    }
+}
+
+/// A response body, read from the connection chunk by chunk. Read to its end, the connection goes back to the pool;
+/// dropped before, the connection is closed, so that no rest of it can reach the next answer.
+pub struct UpstreamBody {
+    session: Option<HttpSession>,
+    peer: HttpPeer,
+    upstream: Arc<Upstream>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamBody")
+            .field("open", &self.session.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl UpstreamResponse {
+    fn new(
+        session: HttpSession,
+        peer: HttpPeer,
+        upstream: Arc<Upstream>,
+        turn: OwnedSemaphorePermit,
+    ) -> Self {
+        let head = session.response_header();
+        let status = head.map_or(StatusCode::BAD_GATEWAY, |head| head.status);
+        let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
+        Self {
+            status,
+            headers,
+            body: UpstreamBody {
+                session: Some(session),
+                peer,
+                upstream,
+                _turn: turn,
+            },
+        }
+    }
+}
+
+impl UpstreamBody {
+    /// The next chunk; `None` at the end. An early end of the connection is a failure, not an end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(session) = self.session.as_mut() else {
+            return Ok(None);
+        };
+        match session.read_response_body().await {
+            Ok(Some(chunk)) => Ok(Some(chunk)),
+            Ok(None) => {
+                self.release().await;
+                Ok(None)
+            }
+            Err(error) => {
+                self.session = None;
+                Err(classify(&error))
+            }
+        }
+    }
+
+    /// Gives the connection back, if the whole response has been read.
+    pub async fn release(&mut self) {
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
+        if session.response_done() {
+            self.upstream
+                .connector
+                .release_http_session(session, &self.peer, self.peer.options.idle_timeout)
+                .await;
+        }
+    }
+}
