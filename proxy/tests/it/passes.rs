@@ -1,0 +1,251 @@
+//! What the cache has no part in: any method, bodies both ways, upgrades, other versions of HTTP.
+
+use crate::support::proxy::{PATIENCE, Proxy, got};
+use crate::support::upstream::{Upstream, counting, respond};
+use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_passes_with_its_body_and_its_fields() {
+    let upstream = Upstream::start(async |asked| {
+        respond(
+            200,
+            &[],
+            format!("{} {}", asked.method, String::from_utf8_lossy(&asked.body)),
+        )
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for method in ["POST", "PUT", "PATCH", "DELETE", "M-SEARCH", "QUERY"] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = proxy
+            .send(
+                method.clone(),
+                "/a?b=1&a=2",
+                &[("x-forwarded-host", "kept.example")],
+                "content",
+            )
+            .await;
+        assert_eq!(
+            (answer.result(), answer.body.as_str()),
+            ("BYPASS", format!("{method} content").as_str())
+        );
+    }
+    let asked = upstream.asked();
+    assert!(
+        asked.iter().all(|asked| asked.target == "/a?b=1&a=2"),
+        "a pass is forwarded as it came"
+    );
+    let headers = &asked[0].headers;
+    assert_eq!(headers["x-forwarded-host"], "kept.example");
+    assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(headers["forwarded"], "for=127.0.0.1");
+    assert!(headers["via"].to_str().unwrap().starts_with("1.1 larder-"));
+    assert_eq!(headers["host"], proxy.clients.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_with_prior_knowledge_gets_the_same_answers() {
+    let upstream = counting("max-age=60").await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let http2 = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    let first = got(http2.get(proxy.url("/a")).send().await.unwrap()).await;
+    assert_eq!((first.result(), first.body.as_str()), ("MISS", "1"));
+    assert_eq!(
+        proxy.get("/a").await.result(),
+        "HIT",
+        "HTTP/1.1 finds what HTTP/2 stored"
+    );
+    let second = http2.get(proxy.url("/a")).send().await.unwrap();
+    assert_eq!(second.version(), reqwest::Version::HTTP_2);
+    assert_eq!(got(second).await.result(), "HIT");
+    let posted = got(http2.post(proxy.url("/a")).body("x").send().await.unwrap()).await;
+    assert_eq!(posted.result(), "BYPASS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_0_clients_get_bodies_without_chunks() {
+    let upstream = Upstream::start(async |asked| {
+        let body: crate::support::upstream::Body = {
+            use http_body_util::BodyExt;
+            let frames = ["one ", "two"].map(|text| {
+                Ok(hyper::body::Frame::data(bytes::Bytes::from_static(
+                    text.as_bytes(),
+                )))
+            });
+            http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed()
+        };
+        let cache_control = if asked.target == "/kept" {
+            "max-age=60"
+        } else {
+            "no-store"
+        };
+        http::Response::builder()
+            .header("cache-control", cache_control)
+            .body(body)
+            .unwrap()
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for (method, target) in [
+        ("GET", "/kept"),
+        ("GET", "/kept"),
+        ("GET", "/own"),
+        ("POST", "/passed"),
+    ] {
+        let answer = proxy
+            .raw(format!("{method} {target} HTTP/1.0\r\nHost: a\r\n\r\n").as_bytes())
+            .await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "one two", "{method} {target}: {head}");
+        assert!(
+            !head.to_ascii_lowercase().contains("transfer-encoding"),
+            "{head}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_requests_are_answered_in_order() {
+    let upstream = Upstream::start(async |asked| {
+        respond(200, &[("cache-control", "max-age=60")], asked.target)
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let answer = proxy
+        .raw(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /two HTTP/1.1\r\nHost: a\r\n\r\nGET /one HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    let bodies: Vec<_> = answer
+        .lines()
+        .filter(|line| line.starts_with('/'))
+        .collect();
+    let bodies = bodies.join(" ");
+    assert!(
+        bodies.starts_with("/oneHTTP/1.1 200 OK /twoHTTP/1.1 200 OK /one"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_is_carried_both_ways() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        assert!(
+            String::from_utf8_lossy(&head)
+                .to_ascii_lowercase()
+                .contains("upgrade: websocket")
+        );
+        let accept = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(accept).await.unwrap();
+        let mut echo = [0; 4];
+        while stream.read_exact(&mut echo).await.is_ok() {
+            stream.write_all(&echo).await.unwrap();
+        }
+    });
+    let proxy = Proxy::start(address, &[]).await;
+    let mut client = TcpStream::connect(proxy.clients).await.unwrap();
+    let request = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap());
+    }
+    assert!(
+        head.starts_with(b"HTTP/1.1 101 "),
+        "{}",
+        String::from_utf8_lossy(&head)
+    );
+    for word in [b"ping", b"pong"] {
+        client.write_all(word).await.unwrap();
+        let mut echo = [0; 4];
+        timeout(PATIENCE, client.read_exact(&mut echo))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&echo, word);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_expects_100_continue_gets_it_and_its_body_arrives() {
+    let upstream = Upstream::start(async |asked| respond(200, &[], asked.body)).await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let mut client = TcpStream::connect(proxy.clients).await.unwrap();
+    client
+        .write_all(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut interim = [0; 25];
+    timeout(PATIENCE, client.read_exact(&mut interim))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        interim.starts_with(b"HTTP/1.1 100 Continue\r\n"),
+        "{}",
+        String::from_utf8_lossy(&interim)
+    );
+    client.write_all(b"late").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, client.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.ends_with("late"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_pass_both_ways_whole() {
+    let upstream = Upstream::start(async |asked| respond(200, &[], asked.body)).await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let body: Vec<u8> = (0..16 << 20).map(|at| at as u8).collect();
+    let answer = proxy
+        .http
+        .post(proxy.url("/a"))
+        .body(body.clone())
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.bytes().await.unwrap() == body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_back_is_refused() {
+    let upstream = counting("max-age=60").await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    proxy.get("/a").await;
+    let via = upstream.asked()[0].headers["via"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    for method in [Method::GET, Method::POST] {
+        let answer = proxy
+            .send(method, "/a", &[("via", &format!("1.0 edge, {via}"))], "")
+            .await;
+        assert_eq!(
+            (answer.status, answer.result()),
+            (508, "ERROR"),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(
+        proxy
+            .get_with("/a", &[("via", "1.1 edge, 1.1 larder-of-others")])
+            .await
+            .result(),
+        "HIT"
+    );
+    assert_eq!(upstream.count(), 1);
+}

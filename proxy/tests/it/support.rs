@@ -1,0 +1,6 @@
+//! What the tests stand on.
+
+pub(crate) mod proxy;
+pub(crate) mod redis;
+pub(crate) mod upstream;
+pub(crate) mod wait;

@@ -1,0 +1,224 @@
+//! A private `redis-server` for one test.
+//!
+//! It runs under a shell that waits for the end of its standard input. That comes when the test
+//! ends, and also when the test's process is killed: then the shell ends the server and removes
+//! its folder. Nothing is shared, so tests run beside each other.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use redis::{Client, Cmd, Connection, FromRedisValue};
+
+use super::wait::until;
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listen {
+    Unix,
+    Tcp { port: u16 },
+}
+
+/// Runs until it is dropped.
+#[derive(Debug)]
+pub(crate) struct PrivateRedis {
+    folder: PathBuf,
+    listen: Listen,
+    options: Vec<String>,
+    shell: Option<Child>,
+}
+
+impl PrivateRedis {
+    /// One on a Unix socket, answering.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further options of `redis-server`.
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
+        let mut redis = Self::absent(Listen::Unix);
+        redis.options = options.iter().map(|&option| option.to_owned()).collect();
+        redis.run().await;
+        redis
+    }
+
+    /// One on a TCP port.
+    pub(crate) async fn start_on_tcp() -> Self {
+        let mut redis = Self::absent_on_tcp();
+        redis.run().await;
+        redis
+    }
+
+    /// A Unix socket where nobody listens yet: see [`Self::run`].
+    pub(crate) fn absent_on_unix() -> Self {
+        Self::absent(Listen::Unix)
+    }
+
+    /// The same on a TCP port.
+    pub(crate) fn absent_on_tcp() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        Self::absent(Listen::Tcp { port })
+    }
+
+    fn absent(listen: Listen) -> Self {
+        let folder = tempfile::Builder::new().prefix("larder-redis-").tempdir();
+        Self {
+            folder: folder.expect("a temporary folder").keep(),
+            listen,
+            options: Vec::new(),
+            shell: None,
+        }
+    }
+
+    /// Starts the server, and waits until it answers.
+    pub(crate) async fn run(&mut self) {
+        assert!(self.shell.is_none(), "it runs already");
+        self.shell = Some(self.spawn());
+        until("redis-server answers", async || {
+            let pong = self.try_ask::<String>(&redis::cmd("PING"));
+            pong.is_ok_and(|pong| pong == "PONG")
+        })
+        .await;
+    }
+
+    /// Kills the server as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.signal("KILL");
+        self.end_shell();
+    }
+
+    /// Stops the process without ending it: connections stay, answers don't come.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Ends [`Self::freeze`].
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// URL for the proxy.
+    pub(crate) fn url(&self) -> String {
+        match self.listen {
+            Listen::Unix => format!("redis+unix://{}", self.socket().display()),
+            Listen::Tcp { port } => format!("redis://127.0.0.1:{port}"),
+        }
+    }
+
+    /// Asks it something, past the code under test.
+    pub(crate) fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> T {
+        self.try_ask(cmd).expect("an answer")
+    }
+
+    /// The same, where an error is an answer too.
+    pub(crate) fn try_ask<T: FromRedisValue>(&self, cmd: &Cmd) -> redis::RedisResult<T> {
+        cmd.query(&mut self.connection()?)
+    }
+
+    /// How often a command was called by clients or scripts.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.ask(redis::cmd("INFO").arg("commandstats"));
+        let start = format!("cmdstat_{command}:calls=");
+        let mut counts = stats.lines().filter_map(|line| line.strip_prefix(&start));
+        let count = counts.next().and_then(|rest| rest.split(',').next());
+        count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    fn connection(&self) -> redis::RedisResult<Connection> {
+        let client = Client::open(self.url())?;
+        client.get_connection_with_timeout(std::time::Duration::from_secs(5))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("redis.sock")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.folder.join("redis.pid")
+    }
+
+    fn spawn(&self) -> Child {
+        // The folder goes when the test's process has gone without tidying up. A test that ends
+        // as it should writes a byte first, for it may start the server once more.
+        const SCRIPT: &str = r#"
+            trap "" INT HUP
+            folder=$1; shift
+            redis-server "$@" >"$folder/log" 2>&1 </dev/null &
+            server=$!
+            echo "$server" >"$folder/redis.pid"
+            if read -r word; then :; else word=gone; fi
+            kill -KILL "$server" 2>/dev/null
+            wait "$server" 2>/dev/null
+            if [ "$word" = gone ]; then rm -rf "$folder"; fi
+        "#;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", SCRIPT, "sh"])
+            .arg(&self.folder)
+            .arg("--dir")
+            .arg(&self.folder)
+            .args(["--save", "", "--appendonly", "no"]);
+        match self.listen {
+            Listen::Unix => command
+                .args(["--port", "0", "--unixsocket"])
+                .arg(self.socket()),
+            Listen::Tcp { port } => command
+                .args(["--bind", "127.0.0.1", "--port"])
+                .arg(port.to_string()),
+        };
+        command
+            .args(&self.options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        command.spawn().expect("sh can be started")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.pid_file()).expect("the server's id");
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(pid.trim())
+            .status();
+        assert!(sent.expect("kill can be started").success());
+    }
+
+    fn end_shell(&mut self) {
+        use std::io::Write;
+        let Some(mut shell) = self.shell.take() else {
+            return;
+        };
+        if let Some(mut input) = shell.stdin.take() {
+            // It may have gone; then there is nobody to tell.
+            let _ = input.write_all(b"end\n");
+        }
+        let _ = shell.wait();
+    }
+}
+
+impl Drop for PrivateRedis {
+    fn drop(&mut self) {
+        self.end_shell();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Whether a process with this id is there.
+fn is_running(pid: &str) -> bool {
+    Path::new("/proc").join(pid).join("exe").exists()
+}
+
+/// What becomes of the server when nobody tidies up.
+#[tokio::test]
+async fn a_server_and_its_folder_go_when_their_owner_is_killed() {
+    let mut redis = PrivateRedis::start().await;
+    let pid = std::fs::read_to_string(redis.pid_file()).expect("the server's id");
+    let folder = redis.folder.clone();
+    assert!(is_running(pid.trim()));
+    // The end of a killed process: its end of the pipe is closed without a word.
+    let mut shell = redis.shell.take().expect("it runs");
+    drop(shell.stdin.take());
+    shell.wait().expect("the shell ends");
+    assert!(!is_running(pid.trim()));
+    assert!(!folder.exists());
+}
