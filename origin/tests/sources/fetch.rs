@@ -1,0 +1,477 @@
+//! Each source fetches from the simulation: what it brings, and how each failure is told.
+
+use chrono::{DateTime, Utc};
+use larder_origin::article::Category;
+use larder_origin::secret::Secret;
+use larder_origin::sim::{Behaviour, Simulation, Upstream};
+use larder_origin::source::{Query, Source, SourceError, SourceSettings, build};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// Long enough for a busy machine, short enough to wait for where a timeout is due.
+const PATIENT: Duration = Duration::from_secs(20);
+const HASTY: Duration = Duration::from_millis(300);
+const KEY: &str = "s3cr3t-k3y";
+const ALL: [Upstream; 4] = [
+    Upstream::Newsapi,
+    Upstream::Guardian,
+    Upstream::Hackernews,
+    Upstream::Feeds,
+];
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_780_000_000, 0).expect("a date")
+}
+
+fn query(category: Option<Category>) -> Query {
+    Query {
+        category,
+        articles_max: 50,
+    }
+}
+
+async fn simulation(behaviour: Behaviour) -> Simulation {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    Simulation::start(listen, behaviour)
+        .await
+        .expect("a free port")
+}
+
+fn sources(simulation: &Simulation, key: &str, timeout: Duration) -> Vec<Arc<dyn Source>> {
+    let base = simulation.url("/");
+    let settings = SourceSettings {
+        newsapi_key: Secret::new(key),
+        newsapi_url: Some(base.clone()),
+        guardian_key: Secret::new(key),
+        guardian_url: Some(base.clone()),
+        hackernews: true,
+        hackernews_url: Some(base),
+        feed_urls: vec![
+            simulation.url("/feeds/rss.xml"),
+            simulation.url("/feeds/atom.xml"),
+            simulation.url("/feeds/feed.json"),
+        ],
+        timeout,
+    };
+    build(&settings).expect("sources")
+}
+
+fn feed(url: Url) -> Arc<dyn Source> {
+    let settings = SourceSettings {
+        feed_urls: vec![url],
+        timeout: PATIENT,
+        ..SourceSettings::default()
+    };
+    build(&settings).expect("sources").remove(0)
+}
+
+#[tokio::test]
+async fn every_source_brings_articles() {
+    let simulation = simulation(Behaviour::default()).await;
+    let mut brought = Vec::new();
+    for source in sources(&simulation, KEY, PATIENT) {
+        let batch = source.fetch(query(None), now()).await.expect("a batch");
+        assert_eq!(batch.skipped, 0, "{}", source.name());
+        brought.push((source.name().to_owned(), batch.articles.len()));
+    }
+    let counts: Vec<usize> = brought.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [22, 8, 5, 5, 4, 3], "{brought:?}");
+}
+
+#[tokio::test]
+async fn a_category_narrows_what_keyed_sources_bring() {
+    let simulation = simulation(Behaviour::default()).await;
+    for source in sources(&simulation, KEY, PATIENT)
+        .iter()
+        .filter(|source| source.answers_by_category())
+    {
+        for category in Category::ALL {
+            let batch = source
+                .fetch(query(Some(category)), now())
+                .await
+                .expect("a batch");
+            assert!(
+                !batch.articles.is_empty(),
+                "{} has no {category}",
+                source.name()
+            );
+            assert!(
+                batch
+                    .articles
+                    .iter()
+                    .all(|article| article.categories == [category]),
+                "{} {category}",
+                source.name()
+            );
+        }
+    }
+    assert_eq!(simulation.counts()["/v2/everything"], 1);
+    assert_eq!(simulation.counts()["/v2/top-headlines"], 7);
+}
+
+#[tokio::test]
+async fn no_more_articles_come_than_were_asked_for() {
+    let simulation = simulation(Behaviour::default()).await;
+    for source in sources(&simulation, KEY, PATIENT) {
+        let batch = source
+            .fetch(
+                Query {
+                    category: None,
+                    articles_max: 2,
+                },
+                now(),
+            )
+            .await
+            .expect("a batch");
+        assert_eq!(batch.articles.len(), 2, "{}", source.name());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_key_is_a_matter_of_credentials_and_never_shown() {
+    let simulation = simulation(Behaviour::default()).await;
+    for source in sources(&simulation, "invalid", PATIENT).iter().take(2) {
+        let fault = source
+            .fetch(query(None), now())
+            .await
+            .expect_err("a refusal");
+        assert!(
+            matches!(fault, SourceError::Credentials(_)),
+            "{}: {fault}",
+            source.name()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_limit_tells_how_long_to_wait() {
+    let simulation = simulation(Behaviour {
+        limit: ALL.into(),
+        ..Behaviour::default()
+    })
+    .await;
+    for source in sources(&simulation, KEY, PATIENT) {
+        let fault = source.fetch(query(None), now()).await.expect_err("a limit");
+        let told = matches!(fault, SourceError::RateLimited { retry_after } if retry_after == Some(Duration::from_secs(7)));
+        assert!(told, "{}: {fault:?}", source.name());
+    }
+}
+
+#[tokio::test]
+async fn a_failing_source_is_told_by_its_status_and_recovers() {
+    let simulation = simulation(Behaviour {
+        fail: ALL.into(),
+        ..Behaviour::default()
+    })
+    .await;
+    let sources = sources(&simulation, KEY, PATIENT);
+    for source in &sources {
+        let fault = source
+            .fetch(query(None), now())
+            .await
+            .expect_err("a failure");
+        assert!(
+            matches!(
+                fault,
+                SourceError::Status {
+                    status: 500..=599,
+                    ..
+                }
+            ),
+            "{}: {fault:?}",
+            source.name()
+        );
+    }
+    simulation.behave(Behaviour::default());
+    for source in &sources {
+        source.fetch(query(None), now()).await.expect("recovered");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_source_times_out() {
+    let simulation = simulation(Behaviour {
+        hang: ALL.into(),
+        ..Behaviour::default()
+    })
+    .await;
+    for source in sources(&simulation, KEY, HASTY) {
+        let fault = source
+            .fetch(query(None), now())
+            .await
+            .expect_err("a timeout");
+        assert!(
+            matches!(fault, SourceError::Timeout(HASTY)),
+            "{}: {fault:?}",
+            source.name()
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_failure_shows_the_key() {
+    let simulation = simulation(Behaviour::default()).await;
+    let patient = sources(&simulation, KEY, PATIENT);
+    let hasty = sources(&simulation, KEY, HASTY);
+    let faulty = [
+        Behaviour {
+            fail: ALL.into(),
+            ..Behaviour::default()
+        },
+        Behaviour {
+            limit: ALL.into(),
+            ..Behaviour::default()
+        },
+    ];
+    let mut told = Vec::new();
+    for behaviour in faulty {
+        simulation.behave(behaviour);
+        told.extend(faults(&patient).await);
+    }
+    simulation.behave(Behaviour {
+        hang: ALL.into(),
+        ..Behaviour::default()
+    });
+    told.extend(faults(&hasty).await);
+    drop(simulation);
+    told.extend(faults(&patient).await);
+    assert_eq!(told.len(), 4 * patient.len());
+    for text in told {
+        assert!(!text.contains(KEY), "{text}");
+        assert!(
+            !text.contains("127.0.0.1"),
+            "an address in an error: {text}"
+        );
+    }
+    assert!(
+        patient
+            .iter()
+            .all(|source| !format!("{source:?}").contains(KEY))
+    );
+}
+
+async fn faults(sources: &[Arc<dyn Source>]) -> Vec<String> {
+    let mut told = Vec::new();
+    for source in sources {
+        let fault = source.fetch(query(None), now()).await.expect_err("a fault");
+        told.push(format!("{fault} {fault:?}"));
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_unreachable() {
+    let simulation = simulation(Behaviour::default()).await;
+    let sources = sources(&simulation, KEY, PATIENT);
+    let address = simulation.address();
+    drop(simulation);
+    // The listener is gone once the aborted server is: wait for that, not for a time.
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    for source in sources {
+        let fault = source
+            .fetch(query(None), now())
+            .await
+            .expect_err("nobody there");
+        assert!(
+            matches!(&fault, SourceError::Unreachable(cause) if cause.contains("refused")),
+            "{}: {fault:?}",
+            source.name()
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let simulation = simulation(Behaviour::default()).await;
+    let fault = feed(simulation.url("/feeds/endless.xml"))
+        .fetch(query(None), now())
+        .await
+        .expect_err("too large");
+    assert!(
+        matches!(
+            fault,
+            SourceError::TooLarge {
+                bytes_max: larder_origin::http::BODY_BYTES_MAX
+            }
+        ),
+        "{fault:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_loop_ends() {
+    let simulation = simulation(Behaviour::default()).await;
+    let fault = feed(simulation.url("/feeds/loop.xml"))
+        .fetch(query(None), now())
+        .await
+        .expect_err("a loop");
+    assert!(matches!(fault, SourceError::Malformed(_)), "{fault:?}");
+    assert_eq!(
+        simulation.counts()["/feeds/loop.xml"],
+        6,
+        "the first request and five redirects"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_feed_is_told_by_its_status() {
+    let simulation = simulation(Behaviour::default()).await;
+    let fault = feed(simulation.url("/feeds/none.xml"))
+        .fetch(query(None), now())
+        .await
+        .expect_err("nothing there");
+    assert!(
+        matches!(fault, SourceError::Status { status: 404, .. }),
+        "{fault:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_unchanged_feed_is_asked_for_but_not_sent_again() {
+    let simulation = simulation(Behaviour::default()).await;
+    let feed = feed(simulation.url("/feeds/rss.xml"));
+    let first = feed.fetch(query(None), now()).await.expect("a batch");
+    let again = feed
+        .fetch(query(None), now() + Duration::from_secs(900))
+        .await
+        .expect("the same batch");
+    assert_eq!(first, again);
+    assert_eq!(simulation.counts()["/feeds/rss.xml"], 2);
+}
+
+/// Answers one connection after another with the same bytes, and tells what each request was.
+async fn scripted(answer: String) -> (Url, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let url = Url::parse(&format!(
+        "http://{}",
+        listener.local_addr().expect("an address")
+    ))
+    .expect("a URL");
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else {
+                    break;
+                };
+                request.push(byte);
+            }
+            let _ = tell.send(String::from_utf8_lossy(&request).into_owned());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, told)
+}
+
+fn answer(head: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn keyed(url: &Url) -> Vec<Arc<dyn Source>> {
+    let settings = SourceSettings {
+        newsapi_key: Secret::new(KEY),
+        newsapi_url: Some(url.clone()),
+        guardian_key: Secret::new(KEY),
+        guardian_url: Some(url.clone()),
+        timeout: PATIENT,
+        ..SourceSettings::default()
+    };
+    build(&settings).expect("sources")
+}
+
+#[tokio::test]
+async fn a_key_follows_no_redirect_to_another_site() {
+    let (elsewhere, mut seen) = scripted(answer("200 OK", "{}")).await;
+    let (url, _asked) = scripted(answer(&format!("302 Found\r\nLocation: {elsewhere}"), "")).await;
+    for source in keyed(&url) {
+        let fault = source
+            .fetch(query(None), now())
+            .await
+            .expect_err("a refusal");
+        assert!(
+            matches!(fault, SourceError::Malformed(_)),
+            "{}: {fault:?}",
+            source.name()
+        );
+    }
+    assert!(seen.try_recv().is_err(), "the other site was asked");
+}
+
+#[tokio::test]
+async fn what_a_provider_echoes_of_the_key_is_blotted() {
+    let body = format!(
+        r#"{{"status":"error","code":"apiKeyInvalid","message":"Your key {KEY} is wrong"}}"#
+    );
+    let (url, _asked) = scripted(answer("401 Unauthorized", &body)).await;
+    for source in keyed(&url) {
+        let text = source
+            .fetch(query(None), now())
+            .await
+            .expect_err("a refusal")
+            .to_string();
+        assert!(!text.contains(KEY) && text.contains("[secret]"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_required_is_an_answer_like_any_other() {
+    let body = r#"{"status":"error","code":"maximumResultsReached","message":"Too many results."}"#;
+    let (url, _asked) = scripted(answer("426 Upgrade Required\r\nUpgrade: h2c", body)).await;
+    let fault = keyed(&url)[0]
+        .fetch(query(None), now())
+        .await
+        .expect_err("a refusal");
+    assert!(
+        matches!(fault, SourceError::Status { status: 426, .. }),
+        "{fault:?}"
+    );
+}
+
+#[tokio::test]
+async fn requests_say_who_asks_and_carry_the_key_where_it_belongs() {
+    let (url, mut asked) = scripted(answer("200 OK", "{}")).await;
+    for source in keyed(&url) {
+        let _ = source.fetch(query(None), now()).await;
+    }
+    let newsapi = asked.recv().await.expect("a request").to_lowercase();
+    assert!(newsapi.contains(&format!("x-api-key: {KEY}")), "{newsapi}");
+    assert!(
+        newsapi.contains("user-agent: larder/") && newsapi.contains("accept-encoding: "),
+        "{newsapi}"
+    );
+    assert!(
+        !newsapi.lines().next().unwrap_or_default().contains(KEY),
+        "a key in the request line"
+    );
+    let guardian = asked.recv().await.expect("a request").to_lowercase();
+    assert!(guardian.contains(&format!("api-key={KEY}")), "{guardian}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_no_batch() {
+    let (url, _asked) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"status\":\"ok\",".to_owned())
+            .await;
+    let fault = keyed(&url)[0]
+        .fetch(query(None), now())
+        .await
+        .expect_err("half an answer");
+    assert!(
+        matches!(
+            fault,
+            SourceError::Unreachable(_) | SourceError::Malformed(_)
+        ),
+        "{fault:?}"
+    );
+}
