@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Longer than the wait for a database connection, shorter than any prober's patience.
-const TIMEOUT: Duration = Duration::from_secs(4);
+/// Longer than the wait for a database connection, shorter than the patience of the image's health check.
+const TIMEOUT: Duration = Duration::from_millis(2700);
 
 /// The status of `/health/ready` on the origin that listens there.
 pub async fn ask(listen: SocketAddr) -> anyhow::Result<StatusCode> {
-    Ok(tokio::time::timeout(TIMEOUT, status(reachable(listen))).await??)
+    tokio::time::timeout(TIMEOUT, status(reachable(listen))).await?
 }
 
 async fn status(address: SocketAddr) -> anyhow::Result<StatusCode> {

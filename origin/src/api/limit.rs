@@ -79,7 +79,7 @@ impl Limiter {
 fn network(address: IpAddr) -> IpNet {
     match address {
         IpAddr::V6(v6) => Ipv6Net::new(v6, CLIENT_PREFIX_V6)
-            .map_or(IpNet::from(address), |net| IpNet::V6(net.trunc())),
+            .map_or_else(|_| IpNet::from(address), |net| IpNet::V6(net.trunc())),
         IpAddr::V4(_) => IpNet::from(address),
     }
 }

@@ -25,7 +25,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub enum Database {
     Postgres(Box<PgConnectOptions>),
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
 }
 
 /// Why a URL names no database. The text repeats nothing of the URL: it may hold a password.
@@ -60,7 +60,7 @@ impl FromStr for Database {
             return Err(DatabaseFault::Sqlite);
         }
         SqliteConnectOptions::from_str(url)
-            .map(Self::Sqlite)
+            .map(|options| Self::Sqlite(Box::new(options)))
             .map_err(|_| DatabaseFault::Sqlite)
     }
 }
@@ -110,6 +110,7 @@ pub(super) fn pool(
             make_folder(options)?;
             // In WAL mode, NORMAL loses at most the last transactions on a power cut, never the file.
             let options = options
+                .as_ref()
                 .clone()
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal);

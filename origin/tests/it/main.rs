@@ -1,1 +1,11 @@
-//! The origin from outside: the real program and real databases.
+//! The origin from outside: both databases for real, scripted sources, and the program itself as a child process.
+
+mod answers;
+mod articles;
+mod env_example;
+mod ingest;
+mod limits;
+mod outages;
+mod paging;
+mod process;
+mod support;

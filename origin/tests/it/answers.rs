@@ -1,0 +1,304 @@
+//! The form of every answer: caching headers by name, validators, HEAD, failures.
+
+use crate::support::http::{Reply, get, get_h2c, get_with, send};
+use crate::support::news::{Act, Script, article};
+use crate::support::origin::TestOrigin;
+use hyper::Method;
+
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+async fn origin() -> TestOrigin {
+    let origin = TestOrigin::start(&[Script::new(
+        "a",
+        Act::Give((0..3).map(|n| article(&n.to_string(), n)).collect()),
+    )])
+    .await;
+    get(origin.address, "/articles").await;
+    origin
+}
+
+/// Every endpoint with its type and its Cache-Control.
+const ENDPOINTS: &[(&str, &str, &str)] = &[
+    ("/articles", JSON, "public, max-age=300"),
+    (
+        "/articles?category=general&live=true",
+        JSON,
+        "public, max-age=300",
+    ),
+    ("/articles/1", JSON, "public, max-age=300"),
+    ("/sources", JSON, "public, max-age=30"),
+    ("/status", JSON, "public, max-age=10"),
+    ("/health", JSON, "no-store"),
+    ("/health/live", JSON, "no-store"),
+    ("/health/ready?probe=1", JSON, "no-store"),
+    ("/openapi.json", JSON, "public, max-age=3600"),
+    ("/docs", "text/html; charset=utf-8", "public, max-age=3600"),
+];
+
+fn has_times(reply: &Reply) -> bool {
+    let took = reply
+        .header("x-process-time")
+        .strip_suffix("ms")
+        .unwrap_or_default();
+    let two_decimals = took
+        .split_once('.')
+        .is_some_and(|(_, decimals)| decimals.len() == 2);
+    two_decimals
+        && took.parse::<f64>().is_ok()
+        && reply
+            .header("server-timing")
+            .starts_with(&format!("total;dur={took}"))
+}
+
+#[tokio::test]
+async fn every_endpoint_says_how_long_it_may_be_kept() {
+    let origin = origin().await;
+    for (target, kind, cache_control) in ENDPOINTS {
+        let reply = get(origin.address, target).await;
+        assert_eq!(reply.status, 200, "{target}: {:?}", reply.body);
+        assert_eq!(reply.header("content-type"), *kind, "{target}");
+        assert_eq!(reply.header("cache-control"), *cache_control, "{target}");
+        let etag = reply.header("etag");
+        assert!(
+            etag.starts_with('"') && etag.ends_with('"') && etag.len() > 10,
+            "{target}: {etag}"
+        );
+        assert!(has_times(&reply), "{target}: {:?}", reply.headers);
+        assert!(!reply.header("date").is_empty(), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_the_body_is_not_sent_it_again() {
+    let origin = origin().await;
+    for (target, _, cache_control) in ENDPOINTS.iter().filter(|(target, ..)| *target != "/status") {
+        let first = get(origin.address, target).await;
+        let tag = first.header("etag");
+        for method in [Method::GET, Method::HEAD] {
+            let fields = [("if-none-match", tag)];
+            let reply = send(origin.address, method, target, &fields)
+                .await
+                .expect("an answer");
+            assert_eq!(
+                (reply.status.as_u16(), reply.body.len()),
+                (304, 0),
+                "{target}"
+            );
+            assert_eq!(
+                (reply.header("etag"), reply.header("cache-control")),
+                (tag, *cache_control),
+                "{target}"
+            );
+            assert!(
+                has_times(&reply) && !reply.headers.contains_key("content-type"),
+                "{target}: {:?}",
+                reply.headers
+            );
+        }
+        let other = get_with(origin.address, target, &[("if-none-match", "\"other\"")]).await;
+        assert_eq!(
+            (other.status.as_u16(), &other.body),
+            (200, &first.body),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let origin = origin().await;
+    for (target, ..) in ENDPOINTS
+        .iter()
+        .chain(&[("/nope", PROBLEM, ""), ("/articles?x=1", PROBLEM, "")])
+    {
+        let got = get(origin.address, target).await;
+        let head = send(origin.address, Method::HEAD, target, &[])
+            .await
+            .expect("an answer");
+        assert_eq!((head.status, head.body.len()), (got.status, 0), "{target}");
+        let names: &[&str] = if *target == "/status" {
+            &["content-type", "content-length"]
+        } else {
+            &["etag", "content-type", "content-length"]
+        };
+        for name in names {
+            assert_eq!(head.header(name), got.header(name), "{target} {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_in_the_body_changes_from_one_request_to_the_next() {
+    let origin = origin().await;
+    for target in [
+        "/articles",
+        "/articles?live=true",
+        "/articles/1",
+        "/openapi.json",
+        "/docs",
+    ] {
+        let first = get(origin.address, target).await;
+        assert_eq!(
+            get(origin.address, target).await.body,
+            first.body,
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn failures_are_problems_with_stable_codes_and_are_not_kept() {
+    let origin = origin().await;
+    let cases = [
+        ("/nope", 404, "not_found"),
+        ("/articles/", 404, "not_found"),
+        ("/articles/4711", 404, "article_not_found"),
+        ("/articles/abc", 400, "invalid_parameter"),
+        ("/articles/%FF", 400, "invalid_parameter"),
+        ("/articles/01", 400, "invalid_parameter"),
+        ("/articles/99999999999999999999", 400, "invalid_parameter"),
+        ("/articles?colour=red", 400, "invalid_parameter"),
+        ("/articles?limit=5&limit=6", 400, "invalid_parameter"),
+        ("/articles/1?limit=5", 400, "invalid_parameter"),
+        ("/sources?x", 400, "invalid_parameter"),
+    ];
+    for (target, status, code) in cases {
+        let reply = get(origin.address, target).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.code().as_str()),
+            (status, code),
+            "{target}"
+        );
+        assert_eq!(
+            (reply.header("content-type"), reply.header("cache-control")),
+            (PROBLEM, "no-store"),
+            "{target}"
+        );
+        assert!(
+            has_times(&reply) && !reply.headers.contains_key("etag"),
+            "{target}: {:?}",
+            reply.headers
+        );
+        let body = reply.json();
+        assert_eq!(
+            (&body["status"], &body["type"]),
+            (&status.into(), &format!("/docs#{code}").into()),
+            "{target}"
+        );
+        assert!(
+            body["title"].is_string() && body["detail"].is_string(),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_are_understood() {
+    let origin = origin().await;
+    for (method, target) in [
+        ("POST", "/articles"),
+        ("DELETE", "/articles/1"),
+        ("PUT", "/health"),
+        ("OPTIONS", "/status"),
+        ("BREW", "/docs"),
+    ] {
+        let reply = send(
+            origin.address,
+            method.parse().expect("a method"),
+            target,
+            &[],
+        )
+        .await
+        .expect("an answer");
+        assert_eq!(
+            (reply.status.as_u16(), reply.code().as_str()),
+            (405, "method_not_allowed"),
+            "{method} {target}"
+        );
+        assert!(reply.header("allow").contains("GET"), "{:?}", reply.headers);
+        assert_eq!(
+            (reply.header("content-type"), reply.header("cache-control")),
+            (PROBLEM, "no-store")
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_category_is_answered_with_the_known_ones() {
+    let origin = origin().await;
+    let reply = get(origin.address, "/articles?category=cooking&live=perhaps").await;
+    let body = reply.json();
+    let names: Vec<&str> = body["parameters"]
+        .as_array()
+        .expect("parameters")
+        .iter()
+        .filter_map(|fault| fault["name"].as_str())
+        .collect();
+    assert_eq!(names, ["category", "live"]);
+    let detail = body["parameters"][0]["detail"].as_str().expect("a detail");
+    for category in [
+        "business",
+        "entertainment",
+        "general",
+        "health",
+        "science",
+        "sports",
+        "technology",
+        "world",
+    ] {
+        assert!(detail.contains(category), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn tracking_parameters_change_nothing() {
+    let origin = origin().await;
+    let plain = get(origin.address, "/articles?category=general&live=true").await;
+    let tracked = get(
+        origin.address,
+        "/articles?utm_source=x&live=true&fbclid=1&category=general&gclid=2",
+    )
+    .await;
+    assert_eq!(
+        (tracked.status.as_u16(), tracked.header("etag")),
+        (200, plain.header("etag"))
+    );
+}
+
+#[tokio::test]
+async fn http2_without_tls_gets_the_same_answers() {
+    let origin = origin().await;
+    let (one, two) = (
+        get(origin.address, "/articles").await,
+        get_h2c(origin.address, "/articles").await,
+    );
+    assert_eq!(
+        (two.status, two.header("etag"), &two.body),
+        (one.status, one.header("etag"), &one.body)
+    );
+}
+
+#[tokio::test]
+async fn the_interface_describes_itself() {
+    let origin = origin().await;
+    let document = get(origin.address, "/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    for path in document["paths"].as_object().expect("paths").keys() {
+        let reply = get(origin.address, &path.replace("{id}", "1")).await;
+        assert_eq!(reply.status, 200, "{path} is documented");
+    }
+    let keys = |value: &serde_json::Value| {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let article = get(origin.address, "/articles/1").await.json();
+    assert_eq!(
+        keys(&article),
+        keys(&document["components"]["schemas"]["Article"]["properties"])
+    );
+}

@@ -1,0 +1,406 @@
+//! What any database under the origin must do: the same on PostgreSQL and on SQLite.
+
+use crate::support::database::{TestDatabase, on_both_databases};
+use crate::support::news::{article, noon};
+use chrono::TimeDelta;
+use larder_origin::article::{Category, NewArticle};
+use larder_origin::articles::{Answer, Article, Articles, ArticlesError, Page, PageQuery};
+
+on_both_databases!(
+    a_stored_article_comes_back_as_it_was,
+    text_that_one_database_refuses_is_made_to_fit_both,
+    very_long_addresses_and_texts_are_kept,
+    the_same_address_twice_in_a_batch_is_one_article_with_all_categories,
+    categories_are_merged_over_batches,
+    the_same_address_from_two_sources_stays_two_articles,
+    what_has_not_changed_is_not_written_again,
+    a_text_that_is_left_out_takes_nothing_away,
+    an_estimated_time_never_replaces_a_stored_one,
+    a_page_holds_only_what_was_asked_for,
+    an_unknown_identifier_finds_nothing,
+    what_was_asked_is_remembered,
+    a_batch_is_stored_whole_or_not_at_all,
+    overlapping_batches_at_the_same_time_all_arrive,
+    many_who_migrate_at_once_take_turns,
+    nothing_is_ready_before_the_migrations,
+);
+
+async fn store(
+    articles: &Articles,
+    source: &str,
+    batch: &[NewArticle],
+) -> Result<u64, ArticlesError> {
+    let answer = Answer {
+        source,
+        category: None,
+        outcome: "ok",
+        articles: batch,
+        asked_at: noon(),
+        ask_again_at: noon() + TimeDelta::minutes(5),
+    };
+    articles.store(&answer).await
+}
+
+async fn page_of(articles: &Articles, sources: &[&str], category: Option<Category>) -> Page {
+    let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+    articles
+        .page(&PageQuery {
+            sources,
+            category,
+            after: None,
+            limit: 100,
+        })
+        .await
+        .expect("a page")
+}
+
+async fn all(articles: &Articles, source: &str) -> Vec<Article> {
+    page_of(articles, &[source], None).await.articles
+}
+
+async fn a_stored_article_comes_back_as_it_was(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut given = article("fields", 0);
+    given.title = "Tïtle “with” 新闻 🗞 and 'quotes' \\ \" ; --".to_owned();
+    given.external_id = Some("id-1".to_owned());
+    given.content = Some("line\nline".to_owned());
+    given.author = Some(String::new());
+    given.image_url = Some("https://news.example/i.png".to_owned());
+    given.published_at = noon() + TimeDelta::nanoseconds(123_456_789);
+    given.categories = vec![Category::Science, Category::World];
+    assert_eq!(
+        store(&articles, "a", std::slice::from_ref(&given))
+            .await
+            .expect("stored"),
+        1
+    );
+
+    let found = all(&articles, "a").await.remove(0);
+    let expected = Article {
+        id: found.id,
+        source: "a".to_owned(),
+        outlet: given.outlet,
+        external_id: given.external_id,
+        title: given.title,
+        description: given.description,
+        content: given.content,
+        author: given.author,
+        url: given.url,
+        image_url: given.image_url,
+        published_at: noon() + TimeDelta::microseconds(123_456),
+        published_at_estimated: false,
+        categories: given.categories,
+    };
+    assert_eq!(found, expected);
+    assert_eq!(
+        articles.by_id(found.id).await.expect("a look-up"),
+        Some(expected)
+    );
+}
+
+async fn text_that_one_database_refuses_is_made_to_fit_both(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut given = article("nul", 0);
+    given.title = "be\0fore".to_owned();
+    given.published_at = chrono::DateTime::<chrono::Utc>::MIN_UTC;
+    store(&articles, "a", &[given]).await.expect("stored");
+    let found = all(&articles, "a").await;
+    assert_eq!(found[0].title, "before");
+    assert_eq!(
+        found[0].published_at.to_rfc3339(),
+        "0001-01-01T00:00:00+00:00"
+    );
+}
+
+async fn very_long_addresses_and_texts_are_kept(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut given = article(&"p/".repeat(900), 0);
+    // Incompressible enough that no database hides its limits behind compression.
+    let words: String = (0..300_000_u64)
+        .map(|n| format!("{:x} ", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    given.content = Some(words.clone());
+    store(&articles, "a", &[given.clone()])
+        .await
+        .expect("stored");
+    let found = all(&articles, "a").await;
+    assert_eq!(found[0].url, given.url);
+    assert_eq!(found[0].content.as_deref(), Some(words.as_str()));
+}
+
+async fn the_same_address_twice_in_a_batch_is_one_article_with_all_categories(
+    database: TestDatabase,
+) {
+    let articles = database.articles().await;
+    let (mut first, mut second) = (article("same", 0), article("same", 60));
+    first.categories = vec![Category::Business];
+    second.categories = vec![Category::Technology];
+    second.title = "The later sighting".to_owned();
+    store(&articles, "a", &[first, article("other", 5), second])
+        .await
+        .expect("stored");
+    let found = all(&articles, "a").await;
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].title, "The later sighting");
+    assert_eq!(
+        found[0].categories,
+        [Category::Business, Category::Technology]
+    );
+}
+
+async fn categories_are_merged_over_batches(database: TestDatabase) {
+    let articles = database.articles().await;
+    for category in [Category::World, Category::Health, Category::World] {
+        let given = NewArticle {
+            categories: vec![category],
+            ..article("merged", 0)
+        };
+        store(&articles, "a", &[given]).await.expect("stored");
+    }
+    assert_eq!(
+        all(&articles, "a").await[0].categories,
+        [Category::Health, Category::World]
+    );
+}
+
+async fn the_same_address_from_two_sources_stays_two_articles(database: TestDatabase) {
+    let articles = database.articles().await;
+    store(&articles, "a", &[article("shared", 0)])
+        .await
+        .expect("stored");
+    store(&articles, "b", &[article("shared", 0)])
+        .await
+        .expect("stored");
+    assert_eq!(page_of(&articles, &["a", "b"], None).await.total, 2);
+    let mut counts = articles.counts().await.expect("counts");
+    counts.sort();
+    assert_eq!(counts, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+}
+
+async fn what_has_not_changed_is_not_written_again(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut batch = [article("x", 0), article("y", 1), article("z", 2)];
+    batch[0].published_at = noon() + TimeDelta::nanoseconds(1_234_567);
+    assert_eq!(store(&articles, "a", &batch).await.expect("stored"), 3);
+    assert_eq!(store(&articles, "a", &batch).await.expect("stored"), 0);
+    batch[1].title = "New words".to_owned();
+    let before = all(&articles, "a").await;
+    assert_eq!(store(&articles, "a", &batch).await.expect("stored"), 1);
+    let after = all(&articles, "a").await;
+    assert_eq!(after[1].title, "New words");
+    assert_eq!(
+        after.iter().map(|article| article.id).collect::<Vec<_>>(),
+        before.iter().map(|article| article.id).collect::<Vec<_>>()
+    );
+}
+
+async fn a_text_that_is_left_out_takes_nothing_away(database: TestDatabase) {
+    let articles = database.articles().await;
+    let full = NewArticle {
+        content: Some("Full text".to_owned()),
+        author: Some("Ada".to_owned()),
+        ..article("x", 0)
+    };
+    store(&articles, "a", &[full]).await.expect("stored");
+    let bare = NewArticle {
+        outlet: None,
+        description: None,
+        author: Some("Grace".to_owned()),
+        ..article("x", 0)
+    };
+    store(&articles, "a", &[bare]).await.expect("stored");
+    let found = all(&articles, "a").await.remove(0);
+    assert_eq!(found.content.as_deref(), Some("Full text"));
+    assert_eq!(found.description.as_deref(), Some("A description"));
+    assert_eq!(found.outlet.as_deref(), Some("The Example"));
+    assert_eq!(found.author.as_deref(), Some("Grace"));
+}
+
+async fn an_estimated_time_never_replaces_a_stored_one(database: TestDatabase) {
+    let articles = database.articles().await;
+    let estimated = |seconds| NewArticle {
+        published_at_estimated: true,
+        ..article("x", seconds)
+    };
+    store(&articles, "a", &[estimated(100)])
+        .await
+        .expect("stored");
+    assert_eq!(
+        store(&articles, "a", &[estimated(200)])
+            .await
+            .expect("stored"),
+        0
+    );
+    let found = all(&articles, "a").await.remove(0);
+    assert_eq!(
+        (found.published_at, found.published_at_estimated),
+        (noon() + TimeDelta::seconds(100), true)
+    );
+
+    store(&articles, "a", &[article("x", 50)])
+        .await
+        .expect("stored");
+    assert_eq!(
+        store(&articles, "a", &[estimated(300)])
+            .await
+            .expect("stored"),
+        0
+    );
+    let found = all(&articles, "a").await.remove(0);
+    assert_eq!(
+        (found.published_at, found.published_at_estimated),
+        (noon() + TimeDelta::seconds(50), false)
+    );
+}
+
+async fn a_page_holds_only_what_was_asked_for(database: TestDatabase) {
+    let articles = database.articles().await;
+    let sports = |path| NewArticle {
+        categories: vec![Category::Sports, Category::World],
+        ..article(path, 0)
+    };
+    store(&articles, "a", &[sports("1"), article("2", 0)])
+        .await
+        .expect("stored");
+    store(&articles, "it's b", &[sports("3")])
+        .await
+        .expect("stored");
+    assert_eq!(
+        page_of(&articles, &["a", "it's b"], Some(Category::Sports))
+            .await
+            .total,
+        2
+    );
+    let page = page_of(&articles, &["it's b"], Some(Category::World)).await;
+    assert_eq!((page.total, page.articles.len(), page.next), (1, 1, None));
+    assert_eq!(
+        page_of(&articles, &["a"], Some(Category::Health))
+            .await
+            .total,
+        0
+    );
+    assert_eq!(page_of(&articles, &[], None).await.total, 0);
+}
+
+async fn an_unknown_identifier_finds_nothing(database: TestDatabase) {
+    let articles = database.articles().await;
+    for id in [0, -1, 12_345, i64::MAX] {
+        assert_eq!(articles.by_id(id).await.expect("a look-up"), None);
+    }
+}
+
+async fn what_was_asked_is_remembered(database: TestDatabase) {
+    let articles = database.articles().await;
+    let first = Answer {
+        source: "a",
+        category: Some(Category::Health),
+        outcome: "timeout",
+        articles: &[],
+        asked_at: noon(),
+        ask_again_at: noon() + TimeDelta::seconds(5),
+    };
+    articles.store(&first).await.expect("stored");
+    let later = noon() + TimeDelta::minutes(1);
+    let again = Answer {
+        outcome: "ok",
+        articles: &[article("x", 0)],
+        asked_at: later,
+        ask_again_at: later,
+        ..first
+    };
+    articles.store(&again).await.expect("stored");
+    articles
+        .store(&Answer {
+            category: None,
+            ..first
+        })
+        .await
+        .expect("stored");
+
+    let mut asked = articles.asked().await.expect("a list");
+    asked.sort_by_key(|asked| asked.category);
+    assert_eq!(asked.len(), 2);
+    assert_eq!(
+        (
+            asked[0].category,
+            asked[0].outcome.as_str(),
+            asked[0].articles
+        ),
+        (None, "timeout", 0)
+    );
+    assert_eq!(
+        (
+            asked[1].category,
+            asked[1].outcome.as_str(),
+            asked[1].articles
+        ),
+        (Some(Category::Health), "ok", 1)
+    );
+    assert_eq!((asked[1].asked_at, asked[1].ask_again_at), (later, later));
+}
+
+async fn a_batch_is_stored_whole_or_not_at_all(database: TestDatabase) {
+    let articles = database.articles().await;
+    let without_title = NewArticle {
+        title: String::new(),
+        ..article("bad", 0)
+    };
+    let failed = store(&articles, "a", &[article("good", 0), without_title]).await;
+    assert!(
+        matches!(failed, Err(ArticlesError::Failed(_))),
+        "{failed:?}"
+    );
+    assert_eq!(all(&articles, "a").await, []);
+    assert_eq!(articles.asked().await.expect("a list"), []);
+}
+
+async fn overlapping_batches_at_the_same_time_all_arrive(database: TestDatabase) {
+    let articles = std::sync::Arc::new(database.articles().await);
+    let writers = (0..8).map(|writer: i64| {
+        let articles = articles.clone();
+        tokio::spawn(async move {
+            for round in 0..5 {
+                let mut batch: Vec<NewArticle> = (0..40)
+                    .map(|n| article(&n.to_string(), n + round * writer))
+                    .collect();
+                // Half of them come from the other end: batches that lock rows as they come would wait for each other.
+                if writer % 2 == 0 {
+                    batch.reverse();
+                }
+                store(&articles, "a", &batch).await.expect("stored");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("no writer fails");
+    }
+    assert_eq!(page_of(&articles, &["a"], None).await.total, 40);
+}
+
+async fn many_who_migrate_at_once_take_turns(database: TestDatabase) {
+    let migrating = (0..6).map(|_| {
+        let articles = database.open();
+        async move {
+            articles.migrate().await.expect("migrated");
+            articles.ping().await.expect("ready");
+            articles
+        }
+    });
+    let stores = futures_util::future::join_all(migrating).await;
+    store(&stores[0], "a", &[article("x", 0)])
+        .await
+        .expect("stored");
+    // On a database that holds something, they run again without harm.
+    stores[1].migrate().await.expect("migrated");
+    assert_eq!(all(&stores[2], "a").await.len(), 1);
+}
+
+async fn nothing_is_ready_before_the_migrations(database: TestDatabase) {
+    let articles = database.open();
+    assert!(matches!(
+        articles.ping().await,
+        Err(ArticlesError::Unavailable(_))
+    ));
+    articles.migrate().await.expect("migrated");
+    articles.ping().await.expect("ready");
+}

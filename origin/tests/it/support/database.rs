@@ -1,0 +1,66 @@
+//! An empty database of either kind, and the macro that runs a test on both.
+
+use super::postgres::Postgres;
+use larder_origin::articles::{Articles, Database};
+use tempfile::TempDir;
+
+/// A database of the test's own.
+pub(crate) struct TestDatabase {
+    pub(crate) url: String,
+    _folder: Option<TempDir>,
+}
+
+impl TestDatabase {
+    pub(crate) async fn postgres() -> Self {
+        Self {
+            url: Postgres::shared().database().await,
+            _folder: None,
+        }
+    }
+
+    pub(crate) async fn sqlite() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        // In a folder that is not there yet: it is made.
+        let url = format!("sqlite://{}/deeper/origin.db", folder.path().display());
+        Self {
+            url,
+            _folder: Some(folder),
+        }
+    }
+
+    /// One that another test database made, and outlives this one.
+    pub(crate) fn at(url: String) -> Self {
+        Self { url, _folder: None }
+    }
+
+    /// Opened, not migrated.
+    pub(crate) fn open(&self) -> Articles {
+        Articles::open(&self.url.parse::<Database>().expect("a database URL"), 10).expect("a pool")
+    }
+
+    /// Opened and migrated.
+    pub(crate) async fn articles(&self) -> Articles {
+        let articles = self.open();
+        articles.migrate().await.expect("migrations");
+        articles
+    }
+}
+
+/// Makes each named test run on PostgreSQL and on SQLite.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::support::database::TestDatabase::postgres().await).await;
+            })+
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::support::database::TestDatabase::sqlite().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_databases;

@@ -1,0 +1,78 @@
+//! The origin in this process: its real server on a free port, with scripted sources.
+
+use super::database::TestDatabase;
+use super::news::Script;
+use larder_origin::api::{self, App};
+use larder_origin::articles::Articles;
+use larder_origin::config::{self, Config};
+use larder_origin::ingest::Ingest;
+use larder_origin::serve;
+use larder_origin::source::Source;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+/// Ends with the test's runtime.
+pub(crate) struct TestOrigin {
+    pub(crate) address: SocketAddr,
+    pub(crate) articles: Arc<Articles>,
+    _database: TestDatabase,
+}
+
+impl TestOrigin {
+    /// On a SQLite file, with these sources and no further settings.
+    pub(crate) async fn start(sources: &[Arc<Script>]) -> Self {
+        Self::with(TestDatabase::sqlite().await, sources, &[]).await
+    }
+
+    pub(crate) async fn with(
+        database: TestDatabase,
+        sources: &[Arc<Script>],
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let config = config(settings);
+        let articles = Arc::new(database.articles().await);
+        let sources = sources
+            .iter()
+            .map(|source| Arc::clone(source) as Arc<dyn Source>)
+            .collect();
+        let ingest = Ingest::new(
+            sources,
+            Arc::clone(&articles),
+            config.cache_ttl,
+            config.source_timeout,
+        );
+        let app = App::new(&config, Arc::clone(&articles), ingest);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(serve::serve(
+            listener,
+            Arc::clone(&app),
+            api::router(app),
+            config.connections_max,
+            std::future::pending(),
+        ));
+        Self {
+            address,
+            articles,
+            _database: database,
+        }
+    }
+}
+
+/// The settings as the program would read them from this environment.
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
+    let environment = |name: &str| {
+        settings
+            .iter()
+            .find(|(given, _)| *given == name)
+            .map(|(_, value)| OsString::from(value))
+    };
+    let given = config::given(["larder-origin".into()], &environment).expect("arguments");
+    Config::parse(&given).expect("settings")
+}
+
+/// Short enough for a test that waits for it, long enough for everything that is not to run into it.
+pub(crate) const SHORT_TIMEOUT: (&str, &str) = ("ORIGIN_SOURCE_TIMEOUT", "300ms");
