@@ -127,7 +127,7 @@ pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshened {
         return Freshened::Mismatch;
     }
     let update = fields_to_store(not_modified);
-    let mut merged = stored.clone();
+    let mut merged = fields_to_store(stored);
     merged.remove(AGE);
     merged.remove(DATE);
     for name in update.keys().filter(|name| may_update(name)) {

@@ -1,0 +1,16 @@
+//! Tables and properties of the policy, a file per module of it.
+
+mod directives;
+mod freshness;
+mod invalidate;
+mod key;
+mod outcome;
+mod request;
+mod reuse;
+mod storable;
+mod support;
+mod target;
+mod targeted;
+mod total;
+mod validate;
+mod vary;
