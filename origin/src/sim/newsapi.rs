@@ -29,7 +29,7 @@ pub(super) fn top_headlines(question: &Question) -> Reply {
     if country
         .or(category)
         .or(sources)
-        .or(question.get("q"))
+        .or_else(|| question.get("q"))
         .is_none()
     {
         return newsapi_error(
@@ -86,7 +86,7 @@ fn refuse(question: &Question) -> Option<Reply> {
     match question
         .header("x-api-key")
         .or_else(bearer)
-        .or(question.get("apiKey"))
+        .or_else(|| question.get("apiKey"))
     {
         None => Some(newsapi_error(
             401,

@@ -58,7 +58,7 @@ pub fn articles(now: DateTime<Utc>) -> Result<Batch, SourceError> {
     }
     whole
         .articles
-        .sort_by(|one, other| other.published_at.cmp(&one.published_at));
+        .sort_by_key(|article| std::cmp::Reverse(article.published_at));
     Ok(whole)
 }
 
