@@ -172,7 +172,7 @@ impl Engine {
     async fn forward(
         self: &Arc<Self>,
         request: &Request<'_>,
-        plan: Plan,
+        plan: Plan<'_>,
         entry: Option<Arc<Entry>>,
         forward: Forward,
     ) -> Answer {
@@ -219,7 +219,7 @@ impl Engine {
     async fn fetch_alone(
         self: &Arc<Self>,
         request: &Request<'_>,
-        plan: &Plan,
+        plan: &Plan<'_>,
         entry: Option<Arc<Entry>>,
         forward: Forward,
     ) -> Answer {
@@ -230,7 +230,7 @@ impl Engine {
     }
 
     /// Validates a stored response behind the back of the client that was served it.
-    fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan, entry: Arc<Entry>) {
+    fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan<'_>, entry: Arc<Entry>) {
         let flight = FlightKey {
             key: plan.key.clone(),
             names_caller: plan.lookup.names_caller,

@@ -215,11 +215,9 @@ pub(super) fn length(value: &Value) -> Parsed<Duration> {
 }
 
 fn identity(value: &Value) -> Parsed<Identity> {
-    const CHOICES: &[(&str, Identity)] = &[
-        ("default", Identity::Default),
-        ("strip", Identity::Strip),
-        ("key", Identity::Key),
-    ];
+    const CHOICES: &[(&str, Identity)] =
+        &[("default", Identity::Default), ("strip", Identity::Strip)];
+    // A response kept per caller must go with its URL's purge; until purges can do that, there is none to keep.
     choice(string(value)?, CHOICES)
 }
 

@@ -90,7 +90,7 @@ impl Job {
     pub(super) fn new(
         engine: &Engine,
         request: &Request<'_>,
-        plan: &Plan,
+        plan: &Plan<'_>,
         entry: Option<Arc<Entry>>,
         forward: Forward,
         permit: Option<Permit<Shared>>,
@@ -119,7 +119,7 @@ impl Job {
             upstream,
             entry,
             permit,
-            route: engine.route(request.target).clone(),
+            route: plan.route.clone(),
             mark: engine.store.mark(),
         }
     }

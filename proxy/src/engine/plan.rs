@@ -8,8 +8,8 @@ use crate::config::{Config, UpstreamHost};
 use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
-    CacheKey, CanonicalTarget, Consideration, Failure, Lookup, Pass, Route, canonical_authority,
-    canonical_target, consider, forwarded_fields,
+    CacheKey, CanonicalTarget, Consideration, Failure, Lookup, Pass, QueryRules, Route,
+    canonical_authority, canonical_target, consider, forwarded_fields,
 };
 
 /// The scheme of the target URI: the port for clients speaks cleartext, and what a client claims elsewhere is not keyed.
@@ -17,10 +17,11 @@ pub(super) const SCHEME: &str = "http";
 
 /// What is to be done for a request that the cache may answer.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Plan<'e> {
     pub(super) key: CacheKey,
     pub(super) lookup: Lookup,
     pub(super) target: CanonicalTarget,
+    pub(super) route: &'e Route,
     /// The `Host` that goes upstream.
     pub(super) host: String,
 }
@@ -33,7 +34,7 @@ pub(super) enum Refused {
 }
 
 impl Engine {
-    pub(super) fn plan(&self, request: &Request<'_>) -> Result<Plan, Refused> {
+    pub(super) fn plan(&self, request: &Request<'_>) -> Result<Plan<'_>, Refused> {
         let authority = self.authority(request)?;
         self.refuse_loop(request.headers)?;
         let route = self.route(request.target);
@@ -55,14 +56,18 @@ impl Engine {
             key,
             lookup,
             target,
+            route,
             host,
         })
     }
 
-    /// What holds for a target, by its path.
+    /// What holds for a target, by its canonical path: no other spelling of a path escapes its route.
     pub(super) fn route(&self, target: &str) -> &Route {
-        self.config
-            .route_for(target.split('?').next().unwrap_or(target))
+        let path = target.split('?').next().unwrap_or(target);
+        match canonical_target(path, &QueryRules::default()) {
+            Ok(path) => self.config.route_for(path.as_str()),
+            Err(_) => self.config.route_for(path),
+        }
     }
 
     pub(super) fn key(
@@ -142,12 +147,12 @@ impl Engine {
     }
 
     /// The request for the upstream, without conditions of ours yet.
-    pub(super) fn upstream_request(&self, request: &Request<'_>, plan: &Plan) -> UpstreamRequest {
-        let mut headers = forwarded_fields(
-            request.headers,
-            &self.config.rules,
-            self.route(request.target),
-        );
+    pub(super) fn upstream_request(
+        &self,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+    ) -> UpstreamRequest {
+        let mut headers = forwarded_fields(request.headers, &self.config.rules, plan.route);
         if let Ok(host) = HeaderValue::from_str(&plan.host) {
             headers.insert(header::HOST, host);
         }

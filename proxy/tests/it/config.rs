@@ -560,7 +560,7 @@ stale_while_revalidate = "30s"
 stale_if_error = "1h"
 [[route]]
 path = "/*/search"
-identity = "key"
+identity = "strip"
 keyed_fields = ["X-Forwarded-Proto"]
 query = { sort = false, only = ["q"], ignore = ["session"] }
 [[route]]
@@ -580,7 +580,7 @@ fn the_first_route_that_covers_a_path_holds() {
     );
     assert_eq!(articles.stale_if_error, Some(Duration::from_secs(3600)));
     let search = config.route_for("/v1/search");
-    assert_eq!(search.identity, Identity::Key);
+    assert_eq!(search.identity, Identity::Strip);
     assert_eq!(search.keyed_fields, ["x-forwarded-proto"]);
     assert_eq!(
         (search.query.sort, search.query.only.as_deref()),

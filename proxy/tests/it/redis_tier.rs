@@ -1,0 +1,127 @@
+//! The proxy with Redis: shared by replicas, bounded by a TTL, never in the way.
+
+use crate::support::proxy::Proxy;
+use crate::support::redis::PrivateRedis;
+use crate::support::upstream::{Upstream, counting, respond};
+use crate::support::wait::until;
+
+async fn proxies(upstream: &Upstream, redis: &PrivateRedis, count: usize) -> Vec<Proxy> {
+    let mut proxies = Vec::new();
+    for _ in 0..count {
+        let url = redis.url();
+        proxies.push(Proxy::start(upstream.address, &[("redis", url.as_str())]).await);
+    }
+    for proxy in &proxies {
+        until("the proxy has Redis", async || {
+            let health = proxy.admin(reqwest::Method::GET, "/health").await;
+            health.body.contains("\"redis\":\"up\"")
+        })
+        .await;
+    }
+    proxies
+}
+
+fn keys(redis: &PrivateRedis) -> Vec<String> {
+    redis.ask(redis::cmd("KEYS").arg("*"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_proxy_stored_another_hits_and_the_key_has_a_ttl() {
+    let upstream = counting("max-age=60").await;
+    let redis = PrivateRedis::start().await;
+    let proxies = proxies(&upstream, &redis, 2).await;
+    let host = [("host", "api.example")];
+    assert_eq!(proxies[0].get_with("/a?b=1", &host).await.result(), "MISS");
+    until("the response is in Redis", async || {
+        !keys(&redis).is_empty()
+    })
+    .await;
+    let keys = keys(&redis);
+    let ttl_s: i64 = redis.ask(redis::cmd("TTL").arg(&keys[0]));
+    assert!(ttl_s >= 50, "{keys:?} lives for {ttl_s} s");
+    let hit = proxies[1].get_with("/a?b=1", &host).await;
+    assert_eq!((hit.result(), hit.body.as_str()), ("HIT", "1"));
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_the_copy_in_redis_too() {
+    let upstream = counting("max-age=60").await;
+    let redis = PrivateRedis::start().await;
+    let proxies = proxies(&upstream, &redis, 1).await;
+    proxies[0].get("/a").await;
+    until("the response is in Redis", async || {
+        !keys(&redis).is_empty()
+    })
+    .await;
+    assert_eq!(proxies[0].purge(&proxies[0].url("/a")).await.status, 200);
+    assert_eq!(keys(&redis), Vec::<String>::new());
+    assert_eq!(proxies[0].get("/a").await.result(), "MISS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_without_its_redis_starts_and_serves_and_takes_it_up_when_it_comes() {
+    let upstream = counting("max-age=60").await;
+    let mut redis = PrivateRedis::absent_on_unix();
+    let url = redis.url();
+    let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
+    assert_eq!(proxy.get("/a").await.result(), "MISS");
+    assert_eq!(proxy.get("/a").await.result(), "HIT");
+    assert_eq!(
+        proxy.purge(&proxy.url("/a")).await.status,
+        503,
+        "a purge that did not reach Redis says so"
+    );
+    redis.run().await;
+    let mut number = 0;
+    until("responses go to Redis again", async || {
+        number += 1;
+        proxy.get(&format!("/new/{number}")).await;
+        !keys(&redis).is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_or_freezing_redis_under_way_costs_no_request() {
+    let upstream = Upstream::start(async |asked| {
+        respond(200, &[("cache-control", "max-age=60")], asked.target)
+    })
+    .await;
+    let mut redis = PrivateRedis::start().await;
+    let proxies = proxies(&upstream, &redis, 1).await;
+    let proxy = &proxies[0];
+    let mut number = 0;
+    let mut ask = async |count: usize| {
+        for _ in 0..count {
+            number += 1;
+            let target = format!("/{number}");
+            let got = proxy.get(&target).await;
+            assert_eq!((got.status, got.body), (200, target));
+        }
+    };
+    ask(60).await;
+    redis.freeze();
+    ask(60).await;
+    redis.thaw();
+    ask(60).await;
+    redis.kill();
+    ask(60).await;
+    redis.run().await;
+    until("Redis is used again", async || {
+        let health = proxy.admin(reqwest::Method::GET, "/health").await;
+        health.body.contains("\"redis\":\"up\"")
+    })
+    .await;
+    ask(60).await;
+    let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;
+    let errors: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("larder_redis_errors_total"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert!(
+        errors > 0.0,
+        "the operator can see what happened: {metrics}"
+    );
+}
