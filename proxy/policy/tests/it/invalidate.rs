@@ -71,6 +71,7 @@ fn references_on_the_same_origin_are_resolved_and_others_left_alone() {
         ("http://host:80/x", None),
         ("https://host:8000/x", None),
         ("http://other:8000/x", None),
+        ("http://tsoh:8000/x", None),
         ("//other/x", None),
         ("http://user@host:8000/x", None),
         ("http://host:8000@other/x", None),

@@ -96,7 +96,7 @@ fn says(response: &HeaderMap, directive: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn no_bytes_make_any_decision_panic(
