@@ -74,13 +74,22 @@ struct Directive {
 /// Splits a field line at the commas outside its quoted strings, without the white space around.
 ///
 /// A quote that is never closed begins no quoted string (RFC 9110 §5.6.4), so from there on every
-/// comma counts: nothing restrictive hides behind it.
+/// comma counts: nothing restrictive hides behind it, and no line is read more than twice.
 pub(crate) fn list_members(line: &[u8]) -> Vec<&[u8]> {
     let mut members = Vec::new();
     let mut rest = line;
+    let mut quotes_count = true;
     loop {
-        let end = member_end(rest).unwrap_or(rest.len());
-        let (member, tail) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        let end = match quotes_count.then(|| member_end(rest)) {
+            Some(Ok(end)) => end,
+            Some(Err(Unclosed)) | None => {
+                quotes_count = false;
+                rest.iter().position(|&byte| byte == b',')
+            }
+        };
+        let (member, tail) = rest
+            .split_at_checked(end.unwrap_or(rest.len()))
+            .unwrap_or((rest, &[]));
         members.push(member.trim_ascii());
         match tail.split_first() {
             Some((_, after)) => rest = after,
@@ -89,22 +98,22 @@ pub(crate) fn list_members(line: &[u8]) -> Vec<&[u8]> {
     }
 }
 
-/// Where the first member ends with a comma.
-fn member_end(line: &[u8]) -> Option<usize> {
+/// A quote without its partner.
+struct Unclosed;
+
+/// Where the first member ends with a comma, if it does not end with the line.
+fn member_end(line: &[u8]) -> Result<Option<usize>, Unclosed> {
     let (mut quoted, mut escaped) = (false, false);
     for (i, &byte) in line.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' if !quoted => return Some(i),
+            b',' if !quoted => return Ok(Some(i)),
             _ => {}
         }
     }
-    match quoted {
-        true => line.iter().position(|&byte| byte == b','),
-        false => None,
-    }
+    if quoted { Err(Unclosed) } else { Ok(None) }
 }
 
 fn directives<'a>(

@@ -82,6 +82,13 @@ fn a_quote_that_is_never_closed_hides_nothing() {
     assert_eq!(lifetime_s("Cache-Control: x=\"a, max-age=60"), 60);
 }
 
+/// Read anew from every comma, this line would take some ten billion steps.
+#[test]
+fn a_line_of_quotes_without_partners_is_read_in_one_go() {
+    let line = format!("Cache-Control: \"{}max-age=60", "\\\",".repeat(100_000));
+    assert_eq!(lifetime_s(&line), 60);
+}
+
 #[test]
 fn restrictive_directives_count_in_any_case_place_and_with_any_argument() {
     for row in [
