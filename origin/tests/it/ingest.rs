@@ -39,7 +39,7 @@ fn states(reply: &Reply) -> Vec<String> {
 #[tokio::test]
 async fn a_question_is_asked_once_while_its_answer_is_fresh() {
     let source = Script::new("a", one("x"));
-    let origin = TestOrigin::start(&[source.clone()]).await;
+    let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
     assert_eq!(states(&get(origin.address, "/articles").await), ["a ok"]);
     let second = get(origin.address, "/articles").await;
     assert_eq!(states(&second), ["a fresh"]);
@@ -58,7 +58,7 @@ async fn a_question_is_asked_once_while_its_answer_is_fresh() {
 #[tokio::test]
 async fn live_asks_in_any_case() {
     let source = Script::new("a", one("x"));
-    let origin = TestOrigin::start(&[source.clone()]).await;
+    let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
     for asked in 1..=3 {
         assert_eq!(
             states(&get(origin.address, "/articles?live=true").await),
@@ -79,7 +79,7 @@ async fn a_source_that_knows_no_categories_is_asked_once_for_all_of_them() {
         ..article("x", 0)
     };
     let source = Script::without_categories("a", Act::Give(vec![science]));
-    let origin = TestOrigin::start(&[source.clone()]).await;
+    let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
     assert_eq!(
         get(origin.address, "/articles?category=science")
             .await
@@ -100,7 +100,7 @@ async fn nothing_stays_fresh_longer_than_the_setting_says() {
     let source = Script::new("a", one("x"));
     let origin = TestOrigin::with(
         TestDatabase::sqlite().await,
-        &[source.clone()],
+        std::slice::from_ref(&source),
         &[("CACHE_TTL", "0s")],
     )
     .await;
@@ -113,7 +113,7 @@ async fn nothing_stays_fresh_longer_than_the_setting_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_question_at_the_same_time_is_asked_once() {
     let source = Script::gated("a", one("x"));
-    let origin = TestOrigin::start(&[source.clone()]).await;
+    let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
     let address = origin.address;
     let targets = [
         "/articles",
@@ -216,7 +216,7 @@ async fn hanging_sources_hang_at_the_same_time() {
 #[tokio::test]
 async fn a_failed_source_is_left_in_peace_but_live_insists_and_what_is_stored_stays() {
     let source = Script::new("a", one("x"));
-    let origin = TestOrigin::start(&[source.clone()]).await;
+    let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
     get(origin.address, "/articles").await;
     source.now_does(Act::Fail(|| SourceError::Credentials("no".to_owned())));
     assert_eq!(

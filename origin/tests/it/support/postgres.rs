@@ -55,9 +55,7 @@ impl Postgres {
         }
         let user = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups");
         let runs_as = if is_root { user.as_str() } else { "" };
-        let initdb = format!(
-            "cd \"$DIR\" && $AS \"$BIN/initdb\" -D \"$DIR/data\" -U larder -A trust -N -E UTF8 --locale=C >\"$DIR/log\" 2>&1"
-        );
+        let initdb = r#"cd "$DIR" && $AS "$BIN/initdb" -D "$DIR/data" -U larder -A trust -N -E UTF8 --locale=C >"$DIR/log" 2>&1"#;
         let mut command = Command::new("sh");
         command
             .arg("-c")
@@ -66,7 +64,7 @@ impl Postgres {
             .env("AS", runs_as)
             .current_dir(&folder);
         let made = Command::new("sh")
-            .args(["-c", &initdb])
+            .args(["-c", initdb])
             .env("DIR", &folder)
             .env("BIN", &bin)
             .env("AS", runs_as)
