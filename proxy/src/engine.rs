@@ -130,7 +130,7 @@ impl Engine {
         let (entry, forward) = match found {
             Found::Hit(entry) => match reuse(&entry.policy, &plan.lookup, now) {
                 Reuse::Fresh => {
-                    return self.from_store(
+                    return self.stored(
                         request,
                         &entry,
                         Outcome::Hit {
@@ -141,7 +141,7 @@ impl Engine {
                 }
                 Reuse::StaleWhileRevalidate => {
                     self.refresh(request, &plan, entry.clone());
-                    return self.from_store(
+                    return self.stored(
                         request,
                         &entry,
                         stale(&entry, StaleWhy::WhileRevalidate, now),
@@ -149,7 +149,7 @@ impl Engine {
                     );
                 }
                 Reuse::StaleAllowed => {
-                    return self.from_store(
+                    return self.stored(
                         request,
                         &entry,
                         stale(&entry, StaleWhy::MaxStale, now),

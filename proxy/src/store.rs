@@ -231,7 +231,7 @@ impl Store {
     /// Takes what Redis had into memory; none when what memory has, or a purge, forbids its use.
     fn promoted(
         &self,
-        entry: Entry,
+        entry: Arc<Entry>,
         local: &InMemory,
         mark: Mark,
         now: SystemTime,
@@ -241,7 +241,6 @@ impl Store {
         {
             return None;
         }
-        let entry = Arc::new(entry);
         let usable = self
             .purges
             .unless_purged(&entry.key, mark, || self.memory.put_if_newer(&entry, now));

@@ -44,7 +44,7 @@ pub(crate) fn own(problem: Problem, outcome: Outcome) -> Response {
 
 impl Engine {
     /// A stored response. Its `Age` is computed anew (RFC 9111 §5.1).
-    pub(super) fn from_store(
+    pub(super) fn stored(
         &self,
         request: &Request<'_>,
         entry: &Entry,
@@ -108,7 +108,7 @@ impl Engine {
                         why: StaleWhy::IfError(*cause),
                     },
                 };
-                self.from_store(request, entry, outcome, now)
+                self.stored(request, entry, outcome, now)
             }
         }
     }

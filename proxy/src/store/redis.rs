@@ -43,7 +43,7 @@ pub struct PurgeError(pub RedisError);
 /// What Redis has for a request.
 #[derive(Debug)]
 pub(super) enum InRedis {
-    Hit(Entry),
+    Hit(Arc<Entry>),
     VaryMiss,
     Miss,
 }
@@ -193,7 +193,7 @@ impl RedisTier {
         if entry.policy.keep_for(now).is_zero() {
             return InRedis::Miss;
         }
-        InRedis::Hit(entry)
+        InRedis::Hit(Arc::new(entry))
     }
 
     fn failed(&self, kind: RedisError) -> InRedis {

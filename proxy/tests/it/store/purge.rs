@@ -55,6 +55,25 @@ async fn a_fill_that_began_before_a_purge_stores_nothing() {
     put(&store, entry("a", "new")).await;
 }
 
+#[tokio::test]
+async fn a_write_that_waits_its_turn_is_not_done_after_a_purge() {
+    let redis = PrivateRedis::start().await;
+    let store = store(&redis, PATIENT).await;
+    // On one thread the write in the background begins only while the purge waits for Redis.
+    assert_eq!(
+        store.put(entry("a", "old"), store.mark(), now()),
+        Put::Stored
+    );
+    store.purge(&key("a")).await.expect("Redis is there");
+    put(
+        &store,
+        entry("b", "shows that the turn of writes has passed"),
+    )
+    .await;
+    let found = get(&redis, "a", &HeaderMap::new()).await;
+    assert!(matches!(found, Found::Miss), "{found:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_under_way_never_outlive_a_purge() {
     let redis = PrivateRedis::start().await;
