@@ -8,4 +8,5 @@ mod limits;
 mod outages;
 mod paging;
 mod process;
+mod simulated;
 mod support;
