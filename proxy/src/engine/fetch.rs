@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
     CacheKey, ErrorCause, Exchange, Failure, Forward, Freshened, Lookup, NotStorable, Route,
     Storable, Stored, StoredPolicy, Vary, VarySpec, add_conditions, fields_to_store, freshen,
-    selecting, stale_on_error, storable, strip_hop_by_hop, vary,
+    insert_date, selecting, stale_on_error, storable, strip_hop_by_hop, vary,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -205,41 +205,35 @@ impl Engine {
         times: Exchange,
     ) {
         response.body.release().await;
-        let Freshened::Updated(headers) = freshen(&entry.headers, &response.headers) else {
+        let Freshened::Updated(mut headers) = freshen(&entry.headers, &response.headers) else {
             for name in CLIENT_CONDITIONS {
                 job.upstream.headers.remove(name);
             }
             job.entry = None;
             return Box::pin(self.run(job, landed)).await;
         };
-        let entry = match self.keepable(&job, entry.status, &headers, times) {
+        insert_date(&mut headers, times.response_time);
+        let keep = self.keepable(&job, entry.status, &headers, times);
+        let mut entry = Entry {
+            headers,
+            ..Entry::clone(entry)
+        };
+        let how = How::Validated;
+        match keep {
             Ok(keep) => {
-                let updated = Entry {
-                    headers,
-                    policy: keep.policy,
-                    ..Entry::clone(entry)
-                };
-                self.store
-                    .put(updated.clone(), job.mark, times.response_time);
-                Arc::new(updated)
+                entry.policy = keep.policy;
+                self.store.put(entry.clone(), job.mark, times.response_time);
+                let entry = Arc::new(entry);
+                share(&job, landed, Ended::Stored { entry, how });
             }
-            // It may answer this request, which validated it, but must not be kept any longer.
+            // What is no longer to be kept is for the client that validated it, and for nobody else.
             Err(_) => {
                 self.forget(&job.key).await;
-                Arc::new(Entry {
-                    headers,
-                    ..Entry::clone(entry)
-                })
+                job.publish(Published::GoAlone);
+                let entry = Arc::new(entry);
+                drop(landed.send(Landed::Ended(Ended::Stored { entry, how })));
             }
-        };
-        share(
-            &job,
-            landed,
-            Ended::Stored {
-                entry,
-                how: How::Validated,
-            },
-        );
+        }
     }
 
     /// A new response: into the store and to all who wait, or to its client alone.
@@ -272,9 +266,11 @@ impl Engine {
             .as_ref()
             .map(|spec| selecting(spec, &job.client))
             .unwrap_or_default();
+        let mut headers = fields_to_store(&response.headers);
+        insert_date(&mut headers, times.response_time);
         let coming = Arc::new(Coming {
             status: response.status,
-            headers: fields_to_store(&response.headers),
+            headers,
             policy: keep.policy,
             vary: keep.vary,
             selecting: selecting.into(),

@@ -9,7 +9,7 @@ use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
     CacheKey, CanonicalTarget, Consideration, Failure, Lookup, Pass, QueryRules, Route,
-    canonical_authority, canonical_target, consider, forwarded_fields,
+    canonical_authority, canonical_target, consider, forwarded_fields, selecting_value,
 };
 
 /// The scheme of the target URI: the port for clients speaks cleartext, and what a client claims elsewhere is not keyed.
@@ -82,10 +82,15 @@ impl Engine {
         } else {
             ""
         };
-        let keyed: Vec<(&str, Option<&[u8]>)> = route
+        // Every line of a field counts: all of them are forwarded.
+        let values: Vec<_> = route
             .keyed_fields
             .iter()
-            .map(|name| (name.as_str(), headers.get(name).map(HeaderValue::as_bytes)))
+            .map(|name| (name.as_str(), selecting_value(name, headers)))
+            .collect();
+        let keyed: Vec<_> = values
+            .iter()
+            .map(|(name, value)| (*name, value.as_deref()))
             .collect();
         CacheKey::new(
             &self.config.namespace,
