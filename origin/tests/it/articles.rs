@@ -236,6 +236,17 @@ async fn an_estimated_time_never_replaces_a_stored_one(database: TestDatabase) {
         (found.published_at, found.published_at_estimated),
         (noon() + TimeDelta::seconds(100), true)
     );
+    // Not even along with a change that is written.
+    let retitled = NewArticle {
+        title: "New words".to_owned(),
+        ..estimated(200)
+    };
+    assert_eq!(store(&articles, "a", &[retitled]).await.expect("stored"), 1);
+    let found = all(&articles, "a").await.remove(0);
+    assert_eq!(
+        (found.title.as_str(), found.published_at),
+        ("New words", noon() + TimeDelta::seconds(100))
+    );
 
     store(&articles, "a", &[article("x", 50)])
         .await
