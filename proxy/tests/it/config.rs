@@ -78,7 +78,7 @@ fn nothing_said_gives_the_documented_defaults() {
         (timeouts.client_write, 30),
         (timeouts.upstream_connect, 3),
         (timeouts.upstream_read, 60),
-        (timeouts.upstream_idle, 60),
+        (timeouts.upstream_idle, 30),
         (timeouts.drain, 8),
     ];
     for (timeout, seconds) in seconds {
