@@ -90,7 +90,7 @@ fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Optio
     if has_body {
         return Some(Pass::Body);
     }
-    if any(&[UPGRADE]) {
+    if wants_upgrade(headers) {
         return Some(Pass::Upgrade);
     }
     if lists_end_to_end_fields(headers) {
@@ -104,6 +104,19 @@ fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Optio
     }
     // RFC 9110 §14.2: Range means something on GET alone.
     (method == Method::GET && any(&[RANGE])).then_some(Pass::Range)
+}
+
+/// Does the client want another protocol? An offer of `h2c` alone may be declined without a word (RFC 9110 §7.8; RFC 9113
+/// §3.1 made it obsolete) and some clients make it with every request.
+fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let offers_only_h2c = |value: &http::HeaderValue| {
+        value.to_str().is_ok_and(|value| {
+            value
+                .split(',')
+                .all(|protocol| protocol.trim().eq_ignore_ascii_case("h2c"))
+        })
+    };
+    !headers.get_all(UPGRADE).iter().all(offers_only_h2c)
 }
 
 /// The fields of a cacheable request that go upstream.

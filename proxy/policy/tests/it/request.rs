@@ -37,6 +37,18 @@ fn get_and_head_are_looked_up_unless_they_ask_for_more() {
             false,
             Some(Pass::Upgrade),
         ),
+        (
+            "GET",
+            "Connection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABk",
+            false,
+            None,
+        ),
+        (
+            "GET",
+            "Upgrade: h2c, websocket\nConnection: upgrade",
+            false,
+            Some(Pass::Upgrade),
+        ),
         ("GET", "Expect: 100-continue", false, Some(Pass::Expect)),
         ("GET", "Range: bytes=0-1", false, Some(Pass::Range)),
         ("HEAD", "Range: bytes=0-1", false, None),
