@@ -32,6 +32,8 @@ use tokio_util::task::TaskTracker;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a request's head, target included. As much as common servers take; more is 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Room for one read: most requests come whole in it, with a small body and the next request if they are pipelined.
+const READ_BYTES: usize = 4096;
 /// How long to wait after a failed accept: usually no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -187,12 +189,7 @@ impl Front {
         body: Body,
         draining: &ShutdownWatch,
     ) -> Option<Stream> {
-        // What follows a head without a body is the next request's and stays with us; what follows one with a body is
-        // Pingora's to take apart.
-        let prefix = match body {
-            Body::None => buffer.split_to(head_bytes),
-            Body::Follows => std::mem::take(buffer),
-        };
+        let prefix = own_bytes(buffer, head_bytes, body);
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
         let mut settings = HttpPersistentSettings::for_session(&session);
@@ -212,6 +209,7 @@ impl Front {
         draining: &mut ShutdownWatch,
     ) -> Read {
         if buffer.is_empty() {
+            buffer.reserve(READ_BYTES);
             // A new connection is expected to speak, a kept one may be silent for a while.
             let patience = if first {
                 self.timeouts.client_header
@@ -262,12 +260,25 @@ impl Front {
                 }
                 _ => return Read::Fault(Fault::TooLarge),
             }
+            buffer.reserve(READ_BYTES);
             match stream.read_buf(buffer).await {
                 Ok(bytes) if bytes > 0 => {}
                 _ => return Read::Closed,
             }
         }
     }
+}
+
+/// Takes the request's own bytes. What follows them is the next request's and stays with us: Pingora would take it for an
+/// offence. Where chunks end is Pingora's to find.
+fn own_bytes(buffer: &mut BytesMut, head_bytes: usize, body: Body) -> BytesMut {
+    let body_bytes = match body {
+        Body::None => 0,
+        Body::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        Body::Chunked => return std::mem::take(buffer),
+    };
+    let end = head_bytes.saturating_add(body_bytes).min(buffer.len());
+    buffer.split_to(end)
 }
 
 /// Resolves when draining begins.

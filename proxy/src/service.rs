@@ -208,6 +208,7 @@ impl ProxyHttp for Service {
                 .invalidate(&request, response.status, &response.headers)
                 .await;
         }
+        write::strip_connection_fields(response);
         write::label_passed(response, &context.outcome)?;
         write::frame_for(session, response);
         Ok(())

@@ -17,7 +17,10 @@ const TARGET_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
     None,
-    Follows,
+    /// So many bytes.
+    Sized(u64),
+    /// Up to the last chunk.
+    Chunked,
 }
 
 /// Why a head goes no further.
@@ -261,7 +264,8 @@ impl Framing<'_> {
                 Err(Fault::Malformed("HTTP/1.0 knows no Transfer-Encoding."))
             }
             (None | Some(0), false) => Ok(Body::None),
-            (None, true) | (Some(_), false) => Ok(Body::Follows),
+            (Some(bytes), false) => Ok(Body::Sized(bytes)),
+            (None, true) => Ok(Body::Chunked),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::knows_chunks;
 use crate::engine::{Body, Response, X_CACHE, label};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
-use larder_policy::{Failure, Outcome};
+use larder_policy::{Failure, Outcome, strip_hop_by_hop};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
@@ -63,6 +63,22 @@ pub(super) fn frame_for(session: &mut Session, response: &mut ResponseHeader) {
     if version < Version::HTTP_11 && response.headers.contains_key(header::TRANSFER_ENCODING) {
         response.remove_header(&header::TRANSFER_ENCODING);
         session.set_keepalive(None);
+    }
+}
+
+/// Removes what the upstream said of its own connection (RFC 9110 §7.6.1). The framing is Pingora's to translate, and an
+/// upgrade is made of these fields.
+pub(super) fn strip_connection_fields(response: &mut ResponseHeader) {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let mut kept = response.headers.clone();
+    strip_hop_by_hop(&mut kept);
+    let is_gone =
+        |name: &&HeaderName| *name != header::TRANSFER_ENCODING && !kept.contains_key(*name);
+    let gone: Vec<_> = response.headers.keys().filter(is_gone).cloned().collect();
+    for name in gone {
+        response.remove_header(&name);
     }
 }
 

@@ -133,6 +133,62 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_behind_one_with_content_is_answered_too() {
+    let upstream = Upstream::start(async |asked| {
+        let content = String::from_utf8_lossy(&asked.body).into_owned();
+        respond(200, &[], format!("<{} {content}>", asked.target))
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let answer = proxy
+        .raw(b"POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /two HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        answer.contains("</one abc>") && answer.contains("</two >"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_the_upstream_s_connection_end_here_on_passes_too() {
+    let upstream = Upstream::start(async |_| {
+        let fields = [
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authenticate", "Basic"),
+            ("x-end", "1"),
+        ];
+        respond(200, &fields, "content")
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let answer = proxy.send(Method::POST, "/a", &[], "content").await;
+    assert_eq!(
+        (answer.field("x-end"), answer.body.as_str()),
+        ("1", "content")
+    );
+    for name in ["x-hop", "keep-alive", "proxy-authenticate"] {
+        assert!(!answer.headers.contains_key(name), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_h2c_ends_here_on_passes_too() {
+    let upstream = Upstream::start(async |_| respond(200, &[], "content")).await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let answer = proxy
+        .raw(b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: 3\r\n\r\nabc")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let asked = &upstream.asked()[0];
+    assert_eq!(&asked.body[..], b"abc");
+    for name in ["upgrade", "http2-settings", "connection"] {
+        assert!(!asked.headers.contains_key(name), "{name}: {asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_is_carried_both_ways() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

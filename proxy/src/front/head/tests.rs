@@ -23,7 +23,7 @@ fn plain_heads_pass() {
     );
     assert_eq!(
         checked("POST /a?b#c HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"),
-        Ok(Body::Follows)
+        Ok(Body::Sized(3))
     );
     assert_eq!(
         checked("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
@@ -31,7 +31,7 @@ fn plain_heads_pass() {
     );
     assert_eq!(
         checked("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"),
-        Ok(Body::Follows)
+        Ok(Body::Chunked)
     );
 }
 
