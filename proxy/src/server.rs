@@ -19,6 +19,7 @@ use pingora::server::configuration::ServerConf;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -117,7 +118,7 @@ impl Desk {
         let engine = Engine::new(config, store.clone(), upstream.clone(), metrics.clone());
         let service = Service::new(engine.clone(), upstream.clone(), metrics.clone());
         let front = Front::new(
-            pingora_proxy(&pingora, service),
+            pingora_proxy(&pingora, service, timeouts.client_idle),
             timeouts,
             connections_max,
             metrics.clone(),
@@ -166,9 +167,14 @@ fn pingora_settings(config: &Config) -> Arc<ServerConf> {
 }
 
 /// Pingora's proxy with HTTP/2 over cleartext: the front has read the preface before Pingora looks for it.
-fn pingora_proxy(settings: &Arc<ServerConf>, service: Service) -> HttpProxy<Service> {
+fn pingora_proxy(
+    settings: &Arc<ServerConf>,
+    service: Service,
+    client_idle: Duration,
+) -> HttpProxy<Service> {
     let mut options = HttpServerOptions::default();
     options.h2c = true;
+    options.h2_idle_timeout = Some(client_idle);
     let mut proxy = http_proxy(settings, service);
     proxy.server_options = Some(options);
     proxy

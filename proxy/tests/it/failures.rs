@@ -235,6 +235,19 @@ async fn a_slow_head_costs_a_deadline_and_not_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_ended_in_every_version_of_http() {
+    let upstream = Upstream::start(async |_| respond(200, &[], "ok")).await;
+    let proxy = Proxy::start(upstream.address, &[("client_idle_timeout", "200ms")]).await;
+    let openings: [&[u8]; 2] = [
+        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    ];
+    for opening in openings {
+        drop(proxy.raw(opening).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_cap_wait_for_their_turn() {
     let upstream = Upstream::start(async |_| respond(200, &[], "ok")).await;
     let proxy = Proxy::start(upstream.address, &[("connections_max", "1")]).await;
