@@ -12,7 +12,7 @@ mod respond;
 
 use crate::config::{Config, UpstreamHost};
 use crate::fill;
-use crate::flight::{FlightKey, Flights, Published, Turn};
+use crate::flight::{Flights, Published, TooLong, Turn, Waiter};
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::store::{Entry, Found, Store};
@@ -176,10 +176,7 @@ impl Engine {
         entry: Option<Arc<Entry>>,
         forward: Forward,
     ) -> Answer {
-        let flight = FlightKey {
-            key: plan.key.clone(),
-            names_caller: plan.lookup.names_caller,
-        };
+        let flight = plan.flight();
         if self.config.upstream_host == UpstreamHost::Client {
             self.hosts_seen.note(&plan.host);
         }
@@ -202,17 +199,42 @@ impl Engine {
                     .await;
                 self.landed(request, landed, forward)
             }
-            Turn::Wait(waiter) => match waiter.published().await {
-                Published::Shared(shared) if self.fits(&shared, request, &plan.lookup) => {
-                    match self.joined(request, &shared, forward) {
-                        Some(answer) => answer,
-                        None => self.fetch_alone(request, &plan, entry, forward).await,
+            // What was asked for before it came is never new enough for it, so there is nothing to wait for.
+            Turn::Wait(_) if plan.lookup.directives.no_cache => {
+                self.fetch_alone(request, &plan, entry, forward).await
+            }
+            Turn::Wait(waiter) => self.wait(request, &plan, entry, forward, waiter).await,
+        }
+    }
+
+    /// Waits for the answer to another's request; after a while asks, too, and takes what comes first.
+    async fn wait(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+        entry: Option<Arc<Entry>>,
+        forward: Forward,
+        mut waiter: Waiter<Shared>,
+    ) -> Answer {
+        let published = waiter.published().await;
+        let alone = self.fetch_alone(request, plan, entry, forward);
+        match published {
+            Ok(published) => match self.joined(request, plan, published, forward) {
+                Some(answer) => answer,
+                None => alone.await,
+            },
+            Err(TooLong) => {
+                tokio::pin!(alone);
+                tokio::select! {
+                    answer = &mut alone => answer,
+                    published = waiter.published_at_last() => {
+                        match self.joined(request, plan, published, forward) {
+                            Some(answer) => answer,
+                            None => alone.await,
+                        }
                     }
                 }
-                Published::Shared(_) | Published::GoAlone => {
-                    self.fetch_alone(request, &plan, entry, forward).await
-                }
-            },
+            }
         }
     }
 
@@ -231,10 +253,7 @@ impl Engine {
 
     /// Validates a stored response behind the back of the client that was served it.
     fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan<'_>, entry: Arc<Entry>) {
-        let flight = FlightKey {
-            key: plan.key.clone(),
-            names_caller: plan.lookup.names_caller,
-        };
+        let flight = plan.flight();
         if let Turn::Lead(permit) = self.flights.turn(flight) {
             let job = Job::new(
                 self,
@@ -263,13 +282,25 @@ impl Engine {
         }
     }
 
-    /// The answer to another's request for this one; `None` when its beginning is no longer held.
-    fn joined(&self, request: &Request<'_>, shared: &Shared, forward: Forward) -> Option<Answer> {
+    /// The answer to another's request for this one; `None` when it does not fit, or its beginning is no longer held.
+    fn joined(
+        &self,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+        published: Published<Shared>,
+        forward: Forward,
+    ) -> Option<Answer> {
+        let Published::Shared(shared) = published else {
+            return None;
+        };
+        if !self.fits(&shared, request, &plan.lookup) {
+            return None;
+        }
         match shared {
             Shared::Coming(coming) => {
-                Some(self.coming(request, coming, coming.fill.reader()?, forward, true))
+                Some(self.coming(request, &coming, coming.fill.reader()?, forward, true))
             }
-            Shared::Ended(ended) => Some(self.ended(request, ended, forward)),
+            Shared::Ended(ended) => Some(self.ended(request, &ended, forward)),
         }
     }
 

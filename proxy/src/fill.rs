@@ -110,6 +110,11 @@ impl Fill {
         Ok(())
     }
 
+    /// Has it grown past what may be kept, so that its readers set the pace?
+    pub fn is_overgrown(&self) -> bool {
+        self.lock().overflowed
+    }
+
     /// Ends the body: whole, or broken off.
     pub fn finish(&self, end: Result<(), Failure>) {
         self.lock().end.get_or_insert(end);

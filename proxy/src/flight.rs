@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a request waits for another's fetch before it makes its own.
+/// How long a request waits for another's fetch before it begins its own, and takes what comes first.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a key that could not be shared is remembered. A storable answer ends the mark at once.
 const MARK_AGE_MAX: Duration = Duration::from_secs(60);
@@ -33,6 +33,10 @@ pub enum Published<T> {
     Shared(T),
     GoAlone,
 }
+
+/// The leader took longer than anybody should wait without doing something himself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
 
 type Sender<T> = watch::Sender<Option<Published<T>>>;
 
@@ -125,10 +129,6 @@ impl<T: Clone> Permit<T> {
     pub fn publish(&self, published: Published<T>) {
         self.sender.send_replace(Some(published));
     }
-
-    pub fn key(&self) -> &FlightKey {
-        &self.key
-    }
 }
 
 impl<T> Drop for Permit<T> {
@@ -157,11 +157,18 @@ impl<T> Drop for Permit<T> {
 }
 
 impl<T: Clone> Waiter<T> {
-    /// What the leader published; `GoAlone` when it takes too long.
-    pub async fn published(mut self) -> Published<T> {
-        match timeout(WAIT_MAX, self.0.wait_for(Option::is_some)).await {
-            Ok(Ok(published)) => published.clone().unwrap_or(Published::GoAlone),
-            Ok(Err(_)) | Err(_) => Published::GoAlone,
+    /// What the leader publishes within the time that one waits.
+    pub async fn published(&mut self) -> Result<Published<T>, TooLong> {
+        timeout(WAIT_MAX, self.published_at_last())
+            .await
+            .map_err(|_| TooLong)
+    }
+
+    /// What the leader publishes, whenever that is.
+    pub async fn published_at_last(&mut self) -> Published<T> {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(published) => published.clone().unwrap_or(Published::GoAlone),
+            Err(_) => Published::GoAlone,
         }
     }
 }
@@ -195,11 +202,11 @@ mod tests {
     async fn those_who_wait_get_what_the_leader_publishes() {
         let flights = Flights::new();
         let permit = lead(&flights, "a");
-        let waiter = wait(&flights, "a");
+        let mut waiter = wait(&flights, "a");
         permit.publish(Published::Shared(7));
-        let late = wait(&flights, "a");
-        assert!(matches!(waiter.published().await, Published::Shared(7)));
-        assert!(matches!(late.published().await, Published::Shared(7)));
+        let mut late = wait(&flights, "a");
+        assert!(matches!(waiter.published().await, Ok(Published::Shared(7))));
+        assert!(matches!(late.published().await, Ok(Published::Shared(7))));
         drop(permit);
         drop(lead(&flights, "a"));
     }
@@ -208,9 +215,9 @@ mod tests {
     async fn a_leader_that_vanishes_releases_everybody() {
         let flights = Flights::new();
         let permit = lead(&flights, "a");
-        let waiter = wait(&flights, "a");
+        let mut waiter = wait(&flights, "a");
         drop(permit);
-        assert!(matches!(waiter.published().await, Published::GoAlone));
+        assert!(matches!(waiter.published().await, Ok(Published::GoAlone)));
     }
 
     #[tokio::test]
@@ -220,18 +227,21 @@ mod tests {
         flights.forget(&key("a").key);
         let new = lead(&flights, "a");
         drop(old);
-        let waiter = wait(&flights, "a");
+        let mut waiter = wait(&flights, "a");
         new.publish(Published::Shared(2));
-        assert!(matches!(waiter.published().await, Published::Shared(2)));
+        assert!(matches!(waiter.published().await, Ok(Published::Shared(2))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
+    async fn nobody_waits_for_ever_without_asking_himself() {
         let flights = Flights::new();
-        let _permit = lead(&flights, "a");
+        let permit = lead(&flights, "a");
+        let mut waiter = wait(&flights, "a");
+        assert!(waiter.published().await.is_err());
+        permit.publish(Published::Shared(3));
         assert!(matches!(
-            wait(&flights, "a").published().await,
-            Published::GoAlone
+            waiter.published_at_last().await,
+            Published::Shared(3)
         ));
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Only requests without a body and with a safe method (`GET`, `HEAD`) come this way, so a request that a stale pooled
 //! connection swallowed may be sent again (RFC 9110 §9.2.2). At most `origin_concurrency` fetches are under way at once:
-//! an outage of the store must not move to the upstream. Knows Pingora; no caching rule lives here.
+//! an outage of the store must not move to the upstream. A body that goes at its client's pace doesn't count: see
+//! [`UpstreamBody::leave_turn`]. Knows Pingora; no caching rule lives here.
 
 mod resolve;
 
@@ -275,7 +276,7 @@ pub struct UpstreamBody {
     session: Option<HttpSession>,
     peer: HttpPeer,
     upstream: Arc<Upstream>,
-    _turn: OwnedSemaphorePermit,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for UpstreamBody {
@@ -303,7 +304,7 @@ impl UpstreamResponse {
                 session: Some(session),
                 peer,
                 upstream,
-                _turn: turn,
+                turn: Some(turn),
             },
         }
     }
@@ -326,6 +327,12 @@ impl UpstreamBody {
                 Err(classify(&error))
             }
         }
+    }
+
+    /// Lets another fetch begin although this body is still coming. For one that a single client reads at its own pace:
+    /// some event streams or slow readers would otherwise keep every other fetch waiting for ever.
+    pub fn leave_turn(&mut self) {
+        self.turn = None;
     }
 
     /// Gives the connection back, if the whole response has been read.

@@ -2,13 +2,13 @@
 //! stored, or this one client alone.
 //!
 //! A fetch runs in a task of its own, so that a client that goes away does not take the answer from the others. It ends with
-//! its client only when its answer can't be stored.
+//! its client only when nobody else can be waiting for it, or its answer can't be stored.
 
 use super::plan::CLIENT_CONDITIONS;
 use super::{Engine, Plan, Request};
 use crate::clock;
 use crate::fill::{self, Fill};
-use crate::flight::{Permit, Published};
+use crate::flight::{FlightKey, Permit, Published};
 use crate::store::{Entry, Mark};
 use crate::upstream::{UpstreamBody, UpstreamRequest, UpstreamResponse};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -82,6 +82,7 @@ pub(super) struct Job {
     upstream: UpstreamRequest,
     entry: Option<Arc<Entry>>,
     permit: Option<Permit<Shared>>,
+    flight: FlightKey,
     route: Route,
     mark: Mark,
 }
@@ -119,6 +120,7 @@ impl Job {
             upstream,
             entry,
             permit,
+            flight: plan.flight(),
             route: plan.route.clone(),
             mark: engine.store.mark(),
         }
@@ -150,10 +152,19 @@ impl Engine {
         }
     }
 
-    async fn run(&self, mut job: Job, landed: oneshot::Sender<Landed>) {
+    async fn run(&self, mut job: Job, mut landed: oneshot::Sender<Landed>) {
         let request_time = clock::now();
         let started = Instant::now();
-        let result = self.upstream.fetch(&job.upstream).await;
+        let fetch = self.upstream.fetch(&job.upstream);
+        let result = if job.permit.is_some() {
+            fetch.await
+        } else {
+            // Nobody can join it: when its client goes, it would only keep others from their turn.
+            tokio::select! {
+                result = fetch => result,
+                () = landed.closed() => return,
+            }
+        };
         self.metrics
             .observe_upstream(started.elapsed(), result.is_ok());
         let response = match result {
@@ -192,6 +203,12 @@ impl Engine {
             },
             None => Ended::Failed(failure),
         };
+        if matches!(ended, Ended::Failed(Failure::UpstreamBroken)) {
+            // It may have been this very request that the upstream choked on: that must not be the others' answer.
+            job.publish(Published::GoAlone);
+            drop(landed.send(Landed::Ended(ended)));
+            return;
+        }
         share(job, landed, ended);
     }
 
@@ -258,9 +275,7 @@ impl Engine {
             Ok(keep) => keep,
             Err(stored) => return self.to_its_client(&job, landed, response, stored),
         };
-        if let Some(permit) = &job.permit {
-            self.flights.unmark(permit.key());
-        }
+        self.flights.unmark(&job.flight);
         let selecting = keep
             .vary
             .as_ref()
@@ -292,6 +307,9 @@ impl Engine {
                     if coming.fill.push(chunk).await.is_err() {
                         return;
                     }
+                    if coming.fill.is_overgrown() {
+                        body.leave_turn();
+                    }
                 }
                 Ok(None) => break Ok(()),
                 Err(failure) => break Err(failure),
@@ -322,12 +340,13 @@ impl Engine {
             self.remember_unshareable(job);
         }
         job.publish(Published::GoAlone);
-        let mut headers = response.headers;
+        let (mut headers, mut body) = (response.headers, response.body);
         strip_hop_by_hop(&mut headers);
+        body.leave_turn();
         let own = Landed::Own {
             status: response.status,
             headers,
-            body: Box::new(response.body),
+            body: Box::new(body),
             stored,
         };
         // When the client has gone, the response is dropped here and its connection closed.
@@ -335,8 +354,8 @@ impl Engine {
     }
 
     fn remember_unshareable(&self, job: &Job) {
-        if let Some(permit) = &job.permit {
-            self.flights.mark(permit.key().clone(), Instant::now());
+        if job.permit.is_some() {
+            self.flights.mark(job.flight.clone(), Instant::now());
         }
     }
 

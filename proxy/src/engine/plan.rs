@@ -5,6 +5,7 @@
 
 use super::{Engine, Request};
 use crate::config::{Config, UpstreamHost};
+use crate::flight::FlightKey;
 use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
@@ -24,6 +25,16 @@ pub(super) struct Plan<'e> {
     pub(super) route: &'e Route,
     /// The `Host` that goes upstream.
     pub(super) host: String,
+}
+
+impl Plan<'_> {
+    /// Whose fetch this request may share.
+    pub(super) fn flight(&self) -> FlightKey {
+        FlightKey {
+            key: self.key.clone(),
+            names_caller: self.lookup.names_caller,
+        }
+    }
 }
 
 /// Why there is no plan.

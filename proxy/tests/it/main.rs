@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod env_example;
 mod failures;
+mod fairness;
 mod flights;
 mod https;
 mod passes;
