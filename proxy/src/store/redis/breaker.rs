@@ -48,8 +48,18 @@ impl Breaker {
         Self(State::Closed { failures: 0 })
     }
 
+    #[cfg(test)]
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.0, State::Closed { .. })
+    }
+
+    /// Nothing is known against it: it is closed, or its time is over and the next request will try.
+    pub(crate) fn would_admit(&self, now: Instant) -> bool {
+        match self.0 {
+            State::Closed { .. } => true,
+            State::Open { until, .. } => now >= until,
+            State::HalfOpen { .. } => false,
+        }
     }
 
     pub(crate) fn admit(&mut self, now: Instant) -> Admission {
@@ -138,6 +148,9 @@ mod tests {
         }
         assert!(breaker.is_closed());
         assert!(breaker.record(Admission::Yes, Luck::Failed, now, 1.0));
+        assert!(!breaker.would_admit(now));
+        breaker.try_now(now);
+        assert!(breaker.would_admit(now));
         assert!(!breaker.is_closed());
         assert_eq!(breaker.admit(now), Admission::No);
     }

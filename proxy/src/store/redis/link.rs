@@ -113,7 +113,7 @@ impl Link {
 
     /// Whether questions are being answered, as far as is known.
     pub(super) fn is_up(&self) -> bool {
-        self.wires().is_some() && self.breaker().is_closed()
+        self.wires().is_some() && self.breaker().would_admit(Instant::now())
     }
 
     /// Asks, unless the breaker is open.
