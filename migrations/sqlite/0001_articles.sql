@@ -23,17 +23,20 @@ CREATE TABLE articles (
 ) STRICT;
 -- Within a source: the same story from two sources stays two articles.
 CREATE UNIQUE INDEX articles_source_url_hash_key ON articles (source, url_hash);
-CREATE INDEX articles_newest_idx ON articles (published_at DESC, id DESC);
+CREATE INDEX articles_newest_idx ON articles (published_at DESC, id DESC, source);
 CREATE INDEX articles_source_newest_idx ON articles (source, published_at DESC, id DESC);
 
 -- An article may stand under several categories; every sighting adds, none takes away.
+-- source and published_at repeat the article's own, so that a page of a category is one stretch of one index.
 CREATE TABLE article_categories (
     article_id INTEGER NOT NULL REFERENCES articles (id) ON DELETE CASCADE,
     category TEXT NOT NULL CHECK (category IN
         ('business', 'entertainment', 'general', 'health', 'science', 'sports', 'technology', 'world')),
+    source TEXT NOT NULL,
+    published_at TEXT NOT NULL,
     PRIMARY KEY (article_id, category)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX article_categories_category_idx ON article_categories (category, article_id);
+CREATE INDEX article_categories_newest_idx ON article_categories (category, published_at DESC, article_id DESC, source);
 
 -- What was last asked of a source, and what came of it: whether something fresh is stored for a question is read here.
 CREATE TABLE questions (

@@ -130,6 +130,7 @@ impl Articles {
                 changed = sqlx::query(self.sql.upsert).bind(batch.articles()?).bind(answer.source)
                     .bind(input::stored_time(answer.asked_at)).execute(&mut *tx).await?.rows_affected();
                 sqlx::query(self.sql.add_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
+                sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
             }
             sqlx::query(self.sql.remember).bind(answer.source).bind(category).bind(input::stored_time(answer.asked_at))
                 .bind(answer.outcome).bind(count).bind(input::stored_time(answer.ask_again_at)).execute(&mut *tx).await?;
@@ -153,12 +154,16 @@ impl Articles {
             published_at: input::LAST_TIME,
             id: i64::MAX,
         });
+        let (page_sql, total_sql) = match query.category {
+            Some(_) => (self.sql.page_of_category, self.sql.total_of_category),
+            None => (self.sql.page, self.sql.total),
+        };
         // One more than asked for tells whether another page follows.
         let rows_max = i64::from(query.limit) + 1;
         let (mut rows, total): (Vec<ArticleRow>, i64) = on_pool!(self, pool => {
-            let rows = sqlx::query_as(self.sql.page).bind(&sources).bind(category)
+            let rows = sqlx::query_as(page_sql).bind(&sources).bind(category)
                 .bind(input::stored_time(after.published_at)).bind(after.id).bind(rows_max).fetch_all(pool).await?;
-            let total = sqlx::query_scalar(self.sql.total).bind(&sources).bind(category).fetch_one(pool).await?;
+            let total = sqlx::query_scalar(total_sql).bind(&sources).bind(category).fetch_one(pool).await?;
             Ok::<_, sqlx::Error>((rows, total))
         })?;
         let more = rows.len() > usize::from(query.limit);

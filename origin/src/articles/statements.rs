@@ -8,10 +8,13 @@ pub(super) struct Statements {
     pub(super) begin_write: &'static str,
     pub(super) upsert: &'static str,
     pub(super) add_categories: &'static str,
+    pub(super) move_categories: &'static str,
     pub(super) remember: &'static str,
     pub(super) asked: &'static str,
     pub(super) page: &'static str,
+    pub(super) page_of_category: &'static str,
     pub(super) total: &'static str,
+    pub(super) total_of_category: &'static str,
     pub(super) by_id: &'static str,
     pub(super) counts: &'static str,
 }
@@ -25,12 +28,21 @@ macro_rules! article_columns {
     };
 }
 
-/// Which articles a page or a total is about: $1 names the sources, $2 the category or ''.
-macro_rules! matching {
+/// The articles of the sources that $1 names.
+macro_rules! of_sources {
+    ($names:literal) => {
+        concat!(" FROM articles a WHERE a.source IN (", $names, ")")
+    };
+}
+
+/// The same under category $2. What sorts and filters stands in the categories' own index: a rare category is found without
+/// walking past everything else.
+macro_rules! of_category {
     ($names:literal) => {
         concat!(
-            " FROM articles a WHERE a.source IN (", $names, ")",
-            " AND ($2 = '' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category = $2))"
+            " FROM article_categories f WHERE f.category = $2 AND f.source IN (",
+            $names,
+            ")"
         )
     };
 }
@@ -70,19 +82,34 @@ macro_rules! statements {
                 "OR (NOT excluded.published_at_estimated AND ",
                 "(articles.published_at_estimated OR excluded.published_at <> articles.published_at))"
             ),
+            // A cross join, because SQLite takes the tables of one in the order in which they stand: left to itself it reads every
+            // article of the source, and looks each up in the batch.
             add_categories: concat!(
-                "INSERT INTO article_categories (article_id, category) SELECT a.id, i.category FROM ", $pairs,
-                " JOIN articles a ON a.source = $2 AND a.url_hash = i.url_hash WHERE true ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+                "INSERT INTO article_categories (article_id, category, source, published_at) ",
+                "SELECT a.id, i.category, a.source, a.published_at FROM ", $pairs,
+                " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+            ),
+            // An article whose time was changed moves in all its categories, not only in those of this batch.
+            move_categories: concat!(
+                "UPDATE article_categories SET published_at = (SELECT published_at FROM articles WHERE id = article_id) ",
+                "WHERE article_id IN (SELECT a.id FROM ", $pairs, " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash) ",
+                "AND published_at <> (SELECT published_at FROM articles WHERE id = article_id)"
             ),
             remember: "INSERT INTO questions (source, category, asked_at, outcome, articles, ask_again_at) \
                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (source, category) DO UPDATE SET asked_at = excluded.asked_at, \
                 outcome = excluded.outcome, articles = excluded.articles, ask_again_at = excluded.ask_again_at",
             asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at FROM questions",
             page: concat!(
-                "SELECT ", article_columns!(), matching!($names),
+                "SELECT ", article_columns!(), of_sources!($names),
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
-            total: concat!("SELECT count(*)", matching!($names)),
+            page_of_category: concat!(
+                "SELECT ", article_columns!(), " FROM (SELECT f.article_id", of_category!($names),
+                " AND (f.published_at, f.article_id) < ($3, $4) ORDER BY f.published_at DESC, f.article_id DESC LIMIT $5) p ",
+                "JOIN articles a ON a.id = p.article_id ORDER BY a.published_at DESC, a.id DESC"
+            ),
+            total: concat!("SELECT count(*)", of_sources!($names)),
+            total_of_category: concat!("SELECT count(*)", of_category!($names)),
             by_id: concat!("SELECT ", article_columns!(), " FROM articles a WHERE a.id = $1"),
             counts: "SELECT source, count(*) FROM articles GROUP BY source",
         }
@@ -109,3 +136,47 @@ pub(super) static SQLITE: Statements = statements! {
         value ->> 'published_at_estimated' AS published_at_estimated FROM json_each($1)) AS i",
     pairs: "(SELECT value ->> 'url_hash' AS url_hash, value ->> 'category' AS category FROM json_each($1)) AS i",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::SQLITE;
+    use sqlx::{Connection, Row, SqliteConnection};
+
+    async fn plan(statement: &'static str) -> String {
+        let mut database = SqliteConnection::connect("sqlite::memory:")
+            .await
+            .expect("a database");
+        let schema = include_str!("../../../migrations/sqlite/0001_articles.sql");
+        sqlx::raw_sql(schema)
+            .execute(&mut database)
+            .await
+            .expect("the schema");
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let steps = sqlx::query(explain)
+            .bind("[]")
+            .bind("a")
+            .fetch_all(&mut database)
+            .await;
+        let steps = steps.expect("a plan");
+        let details: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+        details.join("\n")
+    }
+
+    #[tokio::test]
+    async fn sqlite_looks_the_articles_of_a_batch_up_by_their_hash() {
+        for statement in [SQLITE.add_categories, SQLITE.move_categories] {
+            let plan = plan(statement).await;
+            let by_hash = "INDEX articles_source_url_hash_key (source=? AND url_hash=?)";
+            assert!(plan.contains(by_hash), "{plan}");
+        }
+    }
+
+    #[tokio::test]
+    async fn sqlite_reads_a_page_of_a_category_as_one_stretch_of_an_index() {
+        for statement in [SQLITE.page_of_category, SQLITE.total_of_category] {
+            let plan = plan(statement).await;
+            let stretch = "f USING COVERING INDEX article_categories_newest_idx (category=?";
+            assert!(plan.contains(stretch), "{plan}");
+        }
+    }
+}

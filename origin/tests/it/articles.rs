@@ -17,6 +17,7 @@ on_both_databases!(
     a_text_that_is_left_out_takes_nothing_away,
     an_estimated_time_never_replaces_a_stored_one,
     a_page_holds_only_what_was_asked_for,
+    a_changed_time_moves_an_article_in_every_category,
     an_unknown_identifier_finds_nothing,
     what_was_asked_is_remembered,
     a_batch_is_stored_whole_or_not_at_all,
@@ -291,6 +292,43 @@ async fn a_page_holds_only_what_was_asked_for(database: TestDatabase) {
         0
     );
     assert_eq!(page_of(&articles, &[], None).await.total, 0);
+}
+
+async fn a_changed_time_moves_an_article_in_every_category(database: TestDatabase) {
+    let articles = database.articles().await;
+    let at = |path, seconds, category| NewArticle {
+        categories: vec![category],
+        ..article(path, seconds)
+    };
+    let first = [
+        at("moves", 0, Category::Science),
+        at("stays", 10, Category::Science),
+    ];
+    store(&articles, "a", &first).await.expect("stored");
+    // Seen again, later and under another category only.
+    let again = [at("moves", 20, Category::World)];
+    store(&articles, "a", &again).await.expect("stored");
+    let page = page_of(&articles, &["a"], Some(Category::Science)).await;
+    let titles: Vec<&str> = page
+        .articles
+        .iter()
+        .map(|found| found.title.as_str())
+        .collect();
+    assert_eq!(titles, ["About moves", "About stays"]);
+    let first_page = PageQuery {
+        sources: vec!["a".to_owned()],
+        category: Some(Category::Science),
+        after: None,
+        limit: 1,
+    };
+    let next = articles.page(&first_page).await.expect("a page").next;
+    let second_page = PageQuery {
+        after: next,
+        ..first_page
+    };
+    let found = articles.page(&second_page).await.expect("a page").articles;
+    assert_eq!(found[0].title, "About stays");
+    assert_eq!(found.len(), 1);
 }
 
 async fn an_unknown_identifier_finds_nothing(database: TestDatabase) {
