@@ -4,10 +4,11 @@
 /// A `<` that opens no tag stays: "5 < 6" is text. A tag that a length limit cut off goes.
 pub fn strip_tags(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
+    let last = Last::of(html);
     let mut rest = html;
     while let Some((before, from_tag)) = split_at_char(rest, '<') {
         out.push_str(before);
-        let Some(tag) = read_tag(from_tag) else {
+        let Some(tag) = read_tag(from_tag, &last) else {
             out.push('<');
             rest = from_tag.get(1..).unwrap_or_default();
             continue;
@@ -23,9 +24,10 @@ pub fn strip_tags(html: &str) -> String {
 
 /// The address of the first `<img>` in the markup, entities decoded.
 pub fn first_image(html: &str) -> Option<String> {
+    let last = Last::of(html);
     let mut rest = html;
     while let Some((_, from_tag)) = split_at_char(rest, '<') {
-        let Some(tag) = read_tag(from_tag) else {
+        let Some(tag) = read_tag(from_tag, &last) else {
             rest = from_tag.get(1..)?;
             continue;
         };
@@ -38,6 +40,31 @@ pub fn first_image(html: &str) -> Option<String> {
         rest = tag.rest;
     }
     None
+}
+
+/// How far from the end of the markup the last `>` and the last `=` stand. It spares every `<` behind them a search to the
+/// end: a text of nothing but `<a <a <a` would take minutes.
+struct Last {
+    end: Option<usize>,
+    equals: Option<usize>,
+}
+
+impl Last {
+    fn of(html: &str) -> Self {
+        let from_end = |c| html.rfind(c).map(|at| html.len() - at);
+        Self {
+            end: from_end('>'),
+            equals: from_end('='),
+        }
+    }
+
+    fn end_is_in(&self, rest: &str) -> bool {
+        self.end.is_some_and(|bytes| bytes <= rest.len())
+    }
+
+    fn equals_is_in(&self, rest: &str) -> bool {
+        self.equals.is_some_and(|bytes| bytes <= rest.len())
+    }
 }
 
 struct Tag<'a> {
@@ -85,7 +112,7 @@ impl Tag<'_> {
 }
 
 /// Reads the tag that `html` begins with; `None` when its `<` is only a character.
-fn read_tag(html: &str) -> Option<Tag<'_>> {
+fn read_tag<'a>(html: &'a str, last: &Last) -> Option<Tag<'a>> {
     if let Some(comment) = html.strip_prefix("<!--") {
         let rest = comment
             .find("-->")
@@ -101,6 +128,9 @@ fn read_tag(html: &str) -> Option<Tag<'_>> {
     let named = body.strip_prefix('/').unwrap_or(body);
     let first = named.chars().next()?;
     if matches!(first, '!' | '?') {
+        if !last.end_is_in(body) {
+            return None;
+        }
         let end = body.find('>')?;
         return Some(Tag {
             name: "",
@@ -115,10 +145,11 @@ fn read_tag(html: &str) -> Option<Tag<'_>> {
         .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | ':')))
         .unwrap_or(named.len());
     let (name, after_name) = named.split_at_checked(name_end)?;
-    let Some(end) = tag_end(after_name) else {
+    let end = last.end_is_in(after_name).then(|| tag_end(after_name));
+    let Some(end) = end.flatten() else {
         // Cut off in the middle. Only what surely was a tag is dropped: "a <b and c" has no end either.
-        let was_tag = after_name.trim_start().contains('=')
-            || after_name.is_empty() && html.starts_with("</");
+        let was_tag =
+            last.equals_is_in(after_name) || after_name.is_empty() && html.starts_with("</");
         return was_tag.then_some(Tag {
             name,
             inner: after_name,
@@ -214,6 +245,35 @@ mod tests {
         for text in ["a < b", "<3", "<", "x <", "a <b and c", "<>", "</>"] {
             assert_eq!(strip_tags(text), text);
         }
+    }
+
+    #[test]
+    fn tags_that_never_end_cost_one_look_each() {
+        let begun = std::time::Instant::now();
+        for piece in [
+            "<a ",
+            "<!",
+            "<?x ",
+            "</a ",
+            "<a<",
+            "&a",
+            "<!-",
+            "<a='",
+            "<img src=\"",
+            "<5",
+        ] {
+            let html = piece.repeat(512 * 1024 / piece.len());
+            let text = crate::article::text::clean(&html, 10);
+            assert!(
+                text.is_none_or(|text| text.chars().count() <= 10),
+                "{piece}"
+            );
+            first_image(&html);
+            let closed = format!("{html}\u{201c}=x");
+            strip_tags(&closed);
+        }
+        // One search to the end for each of them takes minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]
