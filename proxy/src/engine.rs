@@ -95,6 +95,8 @@ pub struct Engine {
     upstream: Arc<Upstream>,
     flights: Arc<Flights<Shared>>,
     metrics: Arc<Metrics>,
+    /// Bodies on their way may hold as much as those that are stored.
+    fills: Arc<fill::Budget>,
     /// How this proxy names itself in `Via`.
     via: String,
     hosts_seen: purge::HostsSeen,
@@ -108,12 +110,14 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let via = via_pseudonym(&config);
+        let fills = fill::Budget::new(config.memory_bytes_max);
         Arc::new(Self {
             config,
             store,
             upstream,
             flights: Flights::new(),
             metrics,
+            fills,
             via,
             hosts_seen: purge::HostsSeen::default(),
         })

@@ -3,16 +3,46 @@
 //! The fetch is the only writer; each client has a reader of its own and receives the body as it arrives. While the
 //! body may still be stored all of it is kept, so that a reader may join late and start from the beginning. Once it has
 //! grown past what may be stored, only what the slowest reader still needs is kept and the writer waits for that reader:
-//! memory stays bounded and nobody new may join. A failed body ends in the failure for every reader, never in a clean end.
+//! memory stays bounded and nobody new may join. The same holds from the start for bodies that come while those on their way
+//! hold all that they may together: slow readers make bodies wait in memory, stored or not. A failed body ends in the failure for every reader, never in a clean end.
 
 use bytes::Bytes;
 use larder_policy::Failure;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// How much a writer may be ahead of its slowest reader once the body is too large to be kept.
 const WINDOW_BYTES_MAX: usize = 1 << 20;
+
+/// What all bodies on their way hold together.
+#[derive(Debug)]
+pub struct Budget {
+    held_bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Budget {
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            held_bytes: AtomicUsize::new(0),
+            bytes_max,
+        })
+    }
+
+    fn is_spent(&self) -> bool {
+        self.held_bytes.load(Ordering::Relaxed) >= self.bytes_max
+    }
+
+    fn take(&self, bytes: usize) {
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// The shared body. Cheap to clone by `Arc`.
 #[derive(Debug)]
@@ -21,6 +51,7 @@ pub struct Fill {
     state: Mutex<State>,
     changed: Notify,
     kept_bytes_max: usize,
+    budget: Arc<Budget>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +73,7 @@ impl State {
     }
 
     /// Lets go of what every reader has passed. Only after an overflow: before it, everything is kept for those to come.
-    fn trim(&mut self) {
+    fn trim(&mut self, budget: &Budget) {
         let slowest = self
             .positions
             .values()
@@ -54,6 +85,7 @@ impl State {
                 break;
             };
             self.held_bytes -= chunk.len();
+            budget.give_back(chunk.len());
             self.first += 1;
         }
     }
@@ -64,12 +96,13 @@ impl State {
 pub struct Abandoned;
 
 impl Fill {
-    /// A body of which at most `kept_bytes_max` are kept for storing and for late readers.
-    pub fn new(kept_bytes_max: usize) -> Arc<Self> {
+    /// A body of which at most `kept_bytes_max` are kept for storing and for late readers, as long as the budget lasts.
+    pub fn new(kept_bytes_max: usize, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             changed: Notify::new(),
             kept_bytes_max,
+            budget,
         })
     }
 
@@ -88,9 +121,9 @@ impl Fill {
             {
                 let mut state = self.lock();
                 let grown = state.held_bytes + chunk.len();
-                state.overflowed |= grown > self.kept_bytes_max;
+                state.overflowed |= grown > self.kept_bytes_max || self.budget.is_spent();
                 if state.overflowed {
-                    state.trim();
+                    state.trim(&self.budget);
                     if state.positions.is_empty() {
                         return Err(Abandoned);
                     }
@@ -100,6 +133,7 @@ impl Fill {
                     || state.held_bytes + chunk.len() <= WINDOW_BYTES_MAX
                 {
                     state.held_bytes += chunk.len();
+                    self.budget.take(chunk.len());
                     state.chunks.push_back(chunk);
                     break;
                 }
@@ -153,6 +187,13 @@ impl Fill {
     }
 }
 
+impl Drop for Fill {
+    fn drop(&mut self) {
+        let held_bytes = self.lock().held_bytes;
+        self.budget.give_back(held_bytes);
+    }
+}
+
 /// One client's place in a body. Dropping it frees what only it still needed.
 #[derive(Debug)]
 pub struct Reader {
@@ -180,7 +221,7 @@ impl Reader {
             state.positions.insert(self.number, position + 1);
             let overflowed = state.overflowed;
             if overflowed {
-                state.trim();
+                state.trim(&self.fill.budget);
             }
             drop(state);
             if overflowed {
@@ -197,7 +238,7 @@ impl Drop for Reader {
         let mut state = self.fill.lock();
         state.positions.remove(&self.number);
         if state.overflowed {
-            state.trim();
+            state.trim(&self.fill.budget);
         }
         drop(state);
         self.fill.changed.notify_waiters();
@@ -218,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_reader_gets_every_byte_also_one_that_joins_late() {
-        let fill = Fill::new(100);
+        let fill = Fill::new(100, Budget::new(1000));
         let early = tokio::spawn(read_all(fill.reader().unwrap()));
         fill.push(Bytes::from_static(b"hello ")).await.unwrap();
         let late = tokio::spawn(read_all(fill.reader().unwrap()));
@@ -233,7 +274,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_breaks_off_ends_in_the_failure_for_everybody() {
-        let fill = Fill::new(100);
+        let fill = Fill::new(100, Budget::new(1000));
         let reader = fill.reader().unwrap();
         fill.push(Bytes::from_static(b"half")).await.unwrap();
         fill.finish(Err(Failure::UpstreamBroken));
@@ -242,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_overgrown_body_is_streamed_whole_with_bounded_memory_and_no_new_readers() {
-        let fill = Fill::new(WINDOW_BYTES_MAX);
+        let fill = Fill::new(WINDOW_BYTES_MAX, Budget::new(usize::MAX));
         let chunk = Bytes::from(vec![7u8; WINDOW_BYTES_MAX / 4]);
         let reader = tokio::spawn(read_all(fill.reader().unwrap()));
         for _ in 0..40 {
@@ -257,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_overgrown_body_that_nobody_reads_is_abandoned() {
-        let fill = Fill::new(10);
+        let fill = Fill::new(10, Budget::new(1000));
         let reader = fill.reader().unwrap();
         fill.push(Bytes::from_static(b"0123456789")).await.unwrap();
         drop(reader);
@@ -265,8 +306,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bodies_that_come_when_the_budget_is_spent_are_passed_on_without_being_kept() {
+        let budget = Budget::new(8);
+        let kept = Fill::new(100, budget.clone());
+        kept.push(Bytes::from_static(b"12345678")).await.unwrap();
+        let late = Fill::new(100, budget.clone());
+        let reader = late.reader().unwrap();
+        late.push(Bytes::from_static(b"late")).await.unwrap();
+        assert!(late.is_overgrown() && late.whole().is_none());
+        assert_eq!(kept.whole().unwrap(), "12345678");
+        late.finish(Ok(()));
+        assert_eq!(read_all(reader).await.unwrap(), b"late");
+        drop((late, kept));
+        assert_eq!(budget.held_bytes.load(Ordering::Relaxed), 0);
+        let next = Fill::new(100, budget);
+        next.push(Bytes::from_static(b"next")).await.unwrap();
+        assert_eq!(next.whole().unwrap(), "next");
+    }
+
+    #[tokio::test]
     async fn a_small_body_goes_on_without_readers() {
-        let fill = Fill::new(10);
+        let fill = Fill::new(10, Budget::new(1000));
         drop(fill.reader());
         fill.push(Bytes::from_static(b"kept")).await.unwrap();
         fill.finish(Ok(()));

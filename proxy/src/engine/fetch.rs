@@ -289,7 +289,7 @@ impl Engine {
             policy: keep.policy,
             vary: keep.vary,
             selecting: selecting.into(),
-            fill: Fill::new(self.config.object_bytes_max),
+            fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
         if let Some(reader) = coming.fill.reader() {
             drop(landed.send(Landed::Coming(coming.clone(), reader)));
