@@ -17,7 +17,13 @@ use chrono::{DateTime, Utc};
 use connect::Pool;
 use row::{ArticleRow, AskedRow};
 use statements::Statements;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Longest wait for anything asked of the database. A server that fell silent, frozen or behind a cut line, enforces no limit of
+/// its own, and its connections stay open for a quarter of an hour.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Runs the same code on the pool of either database.
 macro_rules! on_pool {
@@ -114,8 +120,11 @@ impl Articles {
         if !self.migrated.load(Ordering::Acquire) {
             return Err(ArticlesError::Unavailable("not migrated yet".to_owned()));
         }
-        on_pool!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
-        Ok(())
+        within(async {
+            on_pool!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
+            Ok(())
+        })
+        .await
     }
 
     /// Stores what a source answered and remembers that it was asked. Returns how many articles are new or changed.
@@ -123,7 +132,7 @@ impl Articles {
         let batch = input::Batch::new(answer.articles);
         let category = category_column(answer.category);
         let count = i64::try_from(answer.articles.len()).unwrap_or(i64::MAX);
-        on_pool!(self, pool => {
+        within(async { on_pool!(self, pool => {
             let mut tx = pool.begin_with(self.sql.begin_write).await?;
             let mut changed = 0;
             if !answer.articles.is_empty() {
@@ -136,13 +145,15 @@ impl Articles {
                 .bind(answer.outcome).bind(count).bind(input::stored_time(answer.ask_again_at)).execute(&mut *tx).await?;
             tx.commit().await?;
             Ok(changed)
-        })
+        })}).await
     }
 
     /// What is remembered of every question ever asked, in no order.
     pub async fn asked(&self) -> Result<Vec<Asked>, ArticlesError> {
-        let rows: Vec<AskedRow> =
-            on_pool!(self, pool => sqlx::query_as(self.sql.asked).fetch_all(pool).await)?;
+        let rows: Vec<AskedRow> = within(async {
+            Ok(on_pool!(self, pool => sqlx::query_as(self.sql.asked).fetch_all(pool).await)?)
+        })
+        .await?;
         Ok(rows.into_iter().map(Asked::from).collect())
     }
 
@@ -160,12 +171,12 @@ impl Articles {
         };
         // One more than asked for tells whether another page follows.
         let rows_max = i64::from(query.limit) + 1;
-        let (mut rows, total): (Vec<ArticleRow>, i64) = on_pool!(self, pool => {
+        let (mut rows, total): (Vec<ArticleRow>, i64) = within(async { on_pool!(self, pool => {
             let rows = sqlx::query_as(page_sql).bind(&sources).bind(category)
                 .bind(input::stored_time(after.published_at)).bind(after.id).bind(rows_max).fetch_all(pool).await?;
             let total = sqlx::query_scalar(total_sql).bind(&sources).bind(category).fetch_one(pool).await?;
-            Ok::<_, sqlx::Error>((rows, total))
-        })?;
+            Ok((rows, total))
+        })}).await?;
         let more = rows.len() > usize::from(query.limit);
         rows.truncate(usize::from(query.limit));
         let articles: Vec<Article> = rows.into_iter().map(Article::from).collect();
@@ -182,19 +193,37 @@ impl Articles {
 
     /// One article by its identifier.
     pub async fn by_id(&self, id: i64) -> Result<Option<Article>, ArticlesError> {
-        let row: Option<ArticleRow> = on_pool!(self, pool => sqlx::query_as(self.sql.by_id).bind(id).fetch_optional(pool).await)?;
+        let row: Option<ArticleRow> = within(async {
+            Ok(on_pool!(self, pool => sqlx::query_as(self.sql.by_id).bind(id).fetch_optional(pool).await)?)
+        }).await?;
         Ok(row.map(Article::from))
     }
 
     /// How many articles each source has in store.
     pub async fn counts(&self) -> Result<Vec<(String, i64)>, ArticlesError> {
-        Ok(on_pool!(self, pool => sqlx::query_as(self.sql.counts).fetch_all(pool).await)?)
+        within(async {
+            Ok(on_pool!(self, pool => sqlx::query_as(self.sql.counts).fetch_all(pool).await)?)
+        })
+        .await
     }
 
     /// Closes the connections, so that the database is left tidy.
     pub async fn close(&self) {
         on_pool!(self, pool => pool.close().await);
     }
+}
+
+/// What the database answers within the time there is.
+async fn within<T>(
+    work: impl Future<Output = Result<T, ArticlesError>>,
+) -> Result<T, ArticlesError> {
+    tokio::time::timeout(ANSWER_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(ArticlesError::Unavailable(format!(
+                "no answer within {ANSWER_TIMEOUT:?}"
+            )))
+        })
 }
 
 /// The column's word for "whatever the category" is the empty text: NULL would not be unique in a key.

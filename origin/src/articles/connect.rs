@@ -17,7 +17,7 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 /// How long a request waits for a connection. Short, so that an outage is told and not waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A statement that takes longer is given up: every one of ours is a matter of milliseconds.
-const STATEMENT_TIMEOUT_MS: &str = "10000";
+const STATEMENT_TIMEOUT_MS: &str = "5000";
 /// How long a writer waits for another one on SQLite.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -6,6 +6,7 @@ use crate::support::news::{Act, Script, article};
 use crate::support::origin::TestOrigin;
 use crate::support::postgres::Postgres;
 use crate::support::until;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_database_is_told_and_survived() {
@@ -62,4 +63,49 @@ async fn an_outage_of_the_database_is_told_and_survived() {
         (reply.status.as_u16(), reply.json()["total"].as_i64()),
         (200, Some(1))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_falls_silent_in_the_middle_of_a_statement_is_not_waited_for() {
+    use sqlx::{ConnectOptions, Row};
+    let postgres = Postgres::start();
+    let url = postgres.database().await;
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
+    let origin = TestOrigin::with(
+        TestDatabase::at(url),
+        &[Script::new("a", Act::Give(vec![article("x", 0)]))],
+        &[],
+    )
+    .await;
+    assert_eq!(get(origin.address, "/articles").await.status, 200);
+    // A lock keeps the statement under way until the server is frozen.
+    let mut locker = options.connect().await.expect("a connection");
+    sqlx::raw_sql("BEGIN; LOCK TABLE articles IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut locker)
+        .await
+        .expect("a lock");
+    let address = origin.address;
+    let waiting = tokio::spawn(async move { get(address, "/articles/1").await });
+    let locker = tokio::sync::Mutex::new(locker);
+    until("the statement waits", || async {
+        let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let row = sqlx::query(waiters)
+            .fetch_one(&mut *locker.lock().await)
+            .await;
+        row.expect("a count").get::<i64, _>(0) > 0
+    })
+    .await;
+    postgres.freeze();
+    let reply = tokio::time::timeout(Duration::from_secs(15), waiting).await;
+    postgres.thaw();
+    let reply = reply.expect("an answer in time").expect("a reply");
+    assert_eq!(
+        (reply.status.as_u16(), reply.code().as_str()),
+        (503, "database_unavailable")
+    );
+    drop(locker);
+    until("the database is used again", || async {
+        get(origin.address, "/articles/1").await.status == 200
+    })
+    .await;
 }

@@ -13,11 +13,12 @@ use std::sync::{Mutex, OnceLock};
 
 const KEEPER: &str = r#"
 start() { $AS "$BIN/postgres" -D "$DIR/data" -k "$DIR" -c listen_addresses= -c fsync=off -c max_connections=300 >>"$DIR/log" 2>&1 & pid=$!; }
-stop() { kill -QUIT $pid; wait $pid; }
+stop() { kill -CONT $pid; kill -QUIT $pid; wait $pid; }
+all() { echo $pid $(cat /proc/$pid/task/$pid/children); }
 trap '' INT TERM HUP
 start
 while read -r word; do
-  case $word in stop) stop ;; start) start ;; esac
+  case $word in stop) stop ;; start) start ;; freeze) kill -STOP $(all) ;; thaw) kill -CONT $(all) ;; esac
 done
 stop
 rm -rf "$DIR"
@@ -105,6 +106,16 @@ impl Postgres {
     /// Starts it again.
     pub(crate) fn start_again(&self) {
         self.say("start");
+    }
+
+    /// Stops the server and all its processes in their tracks: connections stay open, nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.say("freeze");
+    }
+
+    /// Lets them run on.
+    pub(crate) fn thaw(&self) {
+        self.say("thaw");
     }
 
     fn say(&self, word: &str) {
