@@ -12,6 +12,7 @@ mod words;
 pub use build::{SourceSettings, build};
 
 use crate::article::{Category, Draft, NewArticle};
+use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -72,6 +73,22 @@ pub enum SourceError {
     Malformed(String),
     #[error("answered with more than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
+}
+
+impl SourceError {
+    /// The same without the key: providers repeat it in their messages, whatever the status.
+    fn without(self, key: &Secret) -> Self {
+        match self {
+            Self::Credentials(words) => Self::Credentials(key.blot(&words)),
+            Self::Malformed(words) => Self::Malformed(key.blot(&words)),
+            Self::Unreachable(words) => Self::Unreachable(key.blot(&words)),
+            Self::Status { status, message } => Self::Status {
+                status,
+                message: key.blot(&message),
+            },
+            other => other,
+        }
+    }
 }
 
 /// A provider of articles, ready to be asked.

@@ -92,6 +92,7 @@ impl Source for GuardianSource {
             .await?;
         self.judge(&answer, now)
             .map(|batch| batch.limited(query.articles_max))
+            .map_err(|error| error.without(&self.key))
     }
 }
 

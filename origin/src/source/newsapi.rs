@@ -74,9 +74,11 @@ impl Source for NewsApiSource {
             .get(question(&self.base, query), key, Redirects::SameOrigin)
             .await?;
         if !answer.is_success() {
-            return Err(self.fault(&answer, now));
+            return Err(self.fault(&answer, now).without(&self.key));
         }
-        parse(&answer.body, query.category, now).map(|batch| batch.limited(query.articles_max))
+        parse(&answer.body, query.category, now)
+            .map(|batch| batch.limited(query.articles_max))
+            .map_err(|error| error.without(&self.key))
     }
 }
 

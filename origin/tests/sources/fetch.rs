@@ -413,14 +413,28 @@ async fn what_a_provider_echoes_of_the_key_is_blotted() {
     let body = format!(
         r#"{{"status":"error","code":"apiKeyInvalid","message":"Your key {KEY} is wrong"}}"#
     );
-    let (url, _asked) = scripted(answer("401 Unauthorized", &body)).await;
-    for source in keyed(&url) {
-        let text = source
-            .fetch(query(None), now())
-            .await
-            .expect_err("a refusal")
-            .to_string();
-        assert!(!text.contains(KEY) && text.contains("[secret]"), "{text}");
+    // Mirrors lose the status.
+    for status in ["401 Unauthorized", "400 Bad Request", "200 OK"] {
+        let body = body.replace(
+            "apiKeyInvalid",
+            if status.starts_with('4') {
+                "apiKeyInvalid"
+            } else {
+                "odd"
+            },
+        );
+        let (url, _asked) = scripted(answer(status, &body)).await;
+        for source in keyed(&url) {
+            let text = source
+                .fetch(query(None), now())
+                .await
+                .expect_err("a refusal")
+                .to_string();
+            assert!(
+                !text.contains(KEY) && text.contains("[secret]"),
+                "{status}: {text}"
+            );
+        }
     }
 }
 
