@@ -189,6 +189,16 @@ impl fmt::Debug for FeedUrls {
     }
 }
 
+/// A base URL in place of a provider's own. `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BaseUrl(pub Url);
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&value::without_secrets(&self.0))
+    }
+}
+
 /// The settings, each valid by itself. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -199,9 +209,9 @@ pub struct Config {
     pub feed_urls: FeedUrls,
     pub hackernews: bool,
     pub cache_ttl: Duration,
-    pub newsapi_url: Option<Url>,
-    pub guardian_url: Option<Url>,
-    pub hackernews_url: Option<Url>,
+    pub newsapi_url: Option<BaseUrl>,
+    pub guardian_url: Option<BaseUrl>,
+    pub hackernews_url: Option<BaseUrl>,
     pub source_timeout: Duration,
     /// `None` sets no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
@@ -227,12 +237,12 @@ impl Config {
     pub fn source_settings(&self) -> SourceSettings {
         SourceSettings {
             newsapi_key: self.newsapi_key.clone(),
-            newsapi_url: self.newsapi_url.clone(),
+            newsapi_url: self.newsapi_url.clone().map(|base| base.0),
             guardian_key: self.guardian_api_key.clone(),
-            guardian_url: self.guardian_url.clone(),
+            guardian_url: self.guardian_url.clone().map(|base| base.0),
             feed_urls: self.feed_urls.0.clone(),
             hackernews: self.hackernews,
-            hackernews_url: self.hackernews_url.clone(),
+            hackernews_url: self.hackernews_url.clone().map(|base| base.0),
             timeout: self.source_timeout,
         }
     }

@@ -1,6 +1,6 @@
 //! From the text of a setting to its value. Pure; a fault says what would be right, and never repeats what may be secret.
 
-use super::{FeedUrls, LogFormat};
+use super::{BaseUrl, FeedUrls, LogFormat};
 use crate::articles::Database;
 use crate::secret::Secret;
 use ipnet::IpNet;
@@ -33,10 +33,10 @@ pub(super) fn secret(text: &str) -> Result<Secret, String> {
     Secret::new(text).ok_or_else(|| "must not be empty".to_owned())
 }
 
-pub(super) fn base_url(text: &str) -> Result<Url, String> {
+pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     let url = http_url(text)?;
     match (url.query(), url.fragment()) {
-        (None, None) => Ok(url),
+        (None, None) => Ok(BaseUrl(url)),
         _ => Err(format!(
             "must have neither query nor fragment: {}",
             without_secrets(&url)
@@ -75,10 +75,12 @@ fn http_url(text: &str) -> Result<Url, String> {
 
 /// The URL without user, password and query.
 pub(super) fn without_secrets(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}"));
     format!(
-        "{}://{}{}",
+        "{}://{}{}{}",
         url.scheme(),
         url.host_str().unwrap_or(""),
+        port.unwrap_or_default(),
         url.path()
     )
 }
@@ -237,6 +239,15 @@ mod tests {
         );
         assert_eq!(networks.len(), 3);
         assert!(super::networks("localhost").is_err());
+    }
+
+    #[test]
+    fn a_base_url_shows_its_port_but_no_password() {
+        let url = base_url("http://u:hunter2@mirror.example:81/p").unwrap();
+        assert_eq!(format!("{url:?}"), "http://mirror.example:81/p");
+        assert_eq!(url.0.password(), Some("hunter2"));
+        let fault = base_url("http://u:hunter2@mirror.example/?hunter2").unwrap_err();
+        assert!(!fault.contains("hunter2"), "{fault}");
     }
 
     #[test]
