@@ -1,8 +1,9 @@
 //! Who is asking: the peer, or whom a trusted proxy names. Pure.
 //!
 //! Each proxy adds the address it was asked from at the right end, so the list is read from there: the first address that is no
-//! trusted proxy's is the client. What stands further left was written by strangers. `Forwarded` (RFC 7239) wins over
-//! `X-Forwarded-For`.
+//! trusted proxy's is the client. What stands further left was written by strangers. `X-Forwarded-For` is read first, because
+//! every proxy adds to it, while many pass a stranger's `Forwarded` (RFC 7239) on as it came; that one counts where the other
+//! names nobody.
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
@@ -35,27 +36,51 @@ pub(super) fn client(peer: IpAddr, fields: &HeaderMap, trusted: &[IpNet]) -> Cli
     if !is_trusted(&peer) {
         return Client::At(peer);
     }
-    let mut nearest = None;
-    for hop in hops(fields).into_iter().rev().take(HOPS_MAX) {
-        match hop {
-            Some(address) if is_trusted(&address) => nearest = Some(address),
-            Some(address) => return Client::At(address),
-            // What cannot be read ends what can be believed: whoever wrote it stands behind the last address that was read.
-            None => return nearest.map_or(Client::At(peer), Client::At),
+    let mut silent = Client::Proxy(peer);
+    for hops in [x_forwarded_for(fields), forwarded(fields)] {
+        match nearest_stranger(hops, is_trusted) {
+            Some(Hop::Stranger(address)) => return Client::At(address),
+            Some(Hop::Unreadable(behind)) => return Client::At(behind.unwrap_or(peer)),
+            Some(Hop::Trusted(address)) => silent = Client::At(address),
+            None => {}
         }
     }
-    nearest.map_or(Client::Proxy(peer), Client::At)
+    silent
+}
+
+/// Where the walk from the right ends.
+enum Hop {
+    Stranger(IpAddr),
+    /// All of them are trusted; the leftmost.
+    Trusted(IpAddr),
+    /// What cannot be read ends what can be believed: whoever wrote it stands behind the last address that was read.
+    Unreadable(Option<IpAddr>),
+}
+
+fn nearest_stranger(
+    hops: Vec<Option<IpAddr>>,
+    is_trusted: impl Fn(&IpAddr) -> bool,
+) -> Option<Hop> {
+    let mut nearest = None;
+    for hop in hops.into_iter().rev().take(HOPS_MAX) {
+        match hop {
+            Some(address) if is_trusted(&address) => nearest = Some(address),
+            Some(address) => return Some(Hop::Stranger(address)),
+            None => return Some(Hop::Unreadable(nearest)),
+        }
+    }
+    nearest.map(Hop::Trusted)
 }
 
 /// The addresses from left to right; `None` for what is no address.
-fn hops(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let forwarded: Vec<_> = lines(fields, "forwarded")
+fn forwarded(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
+    lines(fields, "forwarded")
         .flat_map(|line| line.split(','))
         .map(forwarded_for)
-        .collect();
-    if !forwarded.is_empty() {
-        return forwarded;
-    }
+        .collect()
+}
+
+fn x_forwarded_for(fields: &HeaderMap) -> Vec<Option<IpAddr>> {
     lines(fields, "x-forwarded-for")
         .flat_map(|line| line.split(','))
         .map(node)
@@ -144,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_in_all_its_spellings_and_wins() {
+    fn forwarded_is_read_in_all_its_spellings() {
         for value in [
             "for=198.51.100.7",
             "For=\"198.51.100.7:4711\";proto=https",
@@ -153,7 +178,7 @@ mod tests {
             assert_eq!(
                 ask(
                     "10.0.0.1",
-                    &[("forwarded", value), ("x-forwarded-for", "6.6.6.6")]
+                    &[("forwarded", value), ("x-forwarded-for", "10.0.0.9")]
                 ),
                 at("198.51.100.7"),
                 "{value}"
@@ -163,6 +188,18 @@ mod tests {
             ask("::1", &[("forwarded", "for=\"[2001:db8::7]:4711\"")]),
             at("2001:db8::7")
         );
+    }
+
+    #[test]
+    fn a_forwarded_that_a_proxy_only_passed_on_changes_nothing() {
+        // A load balancer that knows X-Forwarded-For alone, and behind it a proxy that adds to both.
+        for spoofed in ["for=6.6.6.6", "for=6.6.6.6, for=10.0.0.9", "for=_hidden"] {
+            let fields = [
+                ("forwarded", spoofed),
+                ("x-forwarded-for", "198.51.100.7, 10.0.0.9"),
+            ];
+            assert_eq!(ask("10.0.0.1", &fields), at("198.51.100.7"), "{spoofed}");
+        }
     }
 
     #[test]
