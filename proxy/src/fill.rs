@@ -172,17 +172,18 @@ impl Fill {
         })
     }
 
-    /// The whole body in one exact-size buffer; `None` when it was too large to be kept.
-    pub fn whole(&self) -> Option<Bytes> {
+    /// The whole body in one exact-size buffer, with what is still to be pushed; `None` when it was too large to be kept.
+    pub fn whole(&self, last: &[u8]) -> Option<Bytes> {
         let state = self.lock();
         if state.overflowed {
             return None;
         }
-        let mut whole = Vec::with_capacity(state.held_bytes);
+        let mut whole = Vec::with_capacity(state.held_bytes + last.len());
         state
             .chunks
             .iter()
             .for_each(|chunk| whole.extend_from_slice(chunk));
+        whole.extend_from_slice(last);
         Some(Bytes::from(whole))
     }
 }
@@ -269,7 +270,7 @@ mod tests {
         assert_eq!(early.await.unwrap().unwrap(), b"hello world");
         assert_eq!(late.await.unwrap().unwrap(), b"hello world");
         assert_eq!(after.unwrap(), b"hello world");
-        assert_eq!(fill.whole().unwrap(), "hello world");
+        assert_eq!(fill.whole(b"").unwrap(), "hello world");
     }
 
     #[tokio::test]
@@ -291,7 +292,7 @@ mod tests {
             assert!(fill.lock().held_bytes <= WINDOW_BYTES_MAX + chunk.len());
         }
         assert!(fill.reader().is_none());
-        assert!(fill.whole().is_none());
+        assert!(fill.whole(b"").is_none());
         fill.finish(Ok(()));
         assert_eq!(reader.await.unwrap().unwrap().len(), chunk.len() * 40);
     }
@@ -313,15 +314,15 @@ mod tests {
         let late = Fill::new(100, budget.clone());
         let reader = late.reader().unwrap();
         late.push(Bytes::from_static(b"late")).await.unwrap();
-        assert!(late.is_overgrown() && late.whole().is_none());
-        assert_eq!(kept.whole().unwrap(), "12345678");
+        assert!(late.is_overgrown() && late.whole(b"").is_none());
+        assert_eq!(kept.whole(b"").unwrap(), "12345678");
         late.finish(Ok(()));
         assert_eq!(read_all(reader).await.unwrap(), b"late");
         drop((late, kept));
         assert_eq!(budget.held_bytes.load(Ordering::Relaxed), 0);
         let next = Fill::new(100, budget);
         next.push(Bytes::from_static(b"next")).await.unwrap();
-        assert_eq!(next.whole().unwrap(), "next");
+        assert_eq!(next.whole(b"").unwrap(), "next");
     }
 
     #[tokio::test]
@@ -330,6 +331,6 @@ mod tests {
         drop(fill.reader());
         fill.push(Bytes::from_static(b"kept")).await.unwrap();
         fill.finish(Ok(()));
-        assert_eq!(fill.whole().unwrap(), "kept");
+        assert_eq!(fill.whole(b"").unwrap(), "kept");
     }
 }

@@ -20,9 +20,9 @@ impl Outcome {
     fn parameters(&self) -> String {
         match *self {
             Self::Hit { ttl_s } | Self::Stale { ttl_s, .. } => format!("; hit; ttl={ttl_s}"),
-            Self::Revalidated { fwd, ttl_s } => {
-                let fwd = fwd.fwd();
-                format!("; fwd={fwd}; fwd-status=304; stored; ttl={ttl_s}")
+            Self::Revalidated { fwd, ttl_s, stored } => {
+                let (fwd, stored) = (fwd.fwd(), if stored { "; stored" } else { "" });
+                format!("; fwd={fwd}; fwd-status=304{stored}; ttl={ttl_s}")
             }
             Self::Miss {
                 fwd,

@@ -136,6 +136,8 @@ pub enum Outcome {
         fwd: Forward,
         /// Freshness left after the update.
         ttl_s: i64,
+        /// It is kept, updated. A 304 may also forbid that.
+        stored: bool,
     },
     /// The upstream's answer.
     Miss {

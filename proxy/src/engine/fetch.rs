@@ -9,8 +9,9 @@ use super::{Engine, Plan, Request};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, Mark};
+use crate::store::{Entry, Mark, Put};
 use crate::upstream::{UpstreamBody, UpstreamRequest, UpstreamResponse};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
     CacheKey, ErrorCause, Exchange, Failure, Forward, Freshened, Lookup, NotStorable, Route,
@@ -44,7 +45,10 @@ pub(super) enum Ended {
 /// Why a stored response answers a request that went upstream.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum How {
-    Validated,
+    Validated {
+        /// The store took it, updated.
+        kept: bool,
+    },
     StaleIfError(ErrorCause),
 }
 
@@ -235,19 +239,19 @@ impl Engine {
             headers,
             ..Entry::clone(entry)
         };
-        let how = How::Validated;
         match keep {
             Ok(keep) => {
                 entry.policy = keep.policy;
-                self.store.put(entry.clone(), job.mark, times.response_time);
-                let entry = Arc::new(entry);
+                let put = self.store.put(entry.clone(), job.mark, times.response_time);
+                let (entry, kept) = (Arc::new(entry), put == Put::Stored);
+                let how = How::Validated { kept };
                 share(&job, landed, Ended::Stored { entry, how });
             }
             // What is no longer to be kept is for the client that validated it, and for nobody else.
             Err(_) => {
                 self.forget(&job.key).await;
                 job.publish(Published::GoAlone);
-                let entry = Arc::new(entry);
+                let (entry, how) = (Arc::new(entry), How::Validated { kept: false });
                 drop(landed.send(Landed::Ended(Ended::Stored { entry, how })));
             }
         }
@@ -299,11 +303,17 @@ impl Engine {
             .await;
     }
 
-    /// Reads the body to its end and stores the response whole.
+    /// Reads the body to its end and stores the response whole. Its readers get the end only then: who has read an answer
+    /// and asks again finds it stored.
     async fn take_in(&self, job: &Job, coming: &Coming, mut body: UpstreamBody, now: SystemTime) {
-        let end = loop {
+        let mut left = content_length(&coming.headers);
+        let (end, last) = loop {
             match body.next().await {
                 Ok(Some(chunk)) => {
+                    left = left.map(|left| left.saturating_sub(chunk.len() as u64));
+                    if left == Some(0) {
+                        break (body.next().await.map(drop), chunk);
+                    }
                     if coming.fill.push(chunk).await.is_err() {
                         return;
                     }
@@ -311,12 +321,11 @@ impl Engine {
                         body.leave_turn();
                     }
                 }
-                Ok(None) => break Ok(()),
-                Err(failure) => break Err(failure),
+                Ok(None) => break (Ok(()), Bytes::new()),
+                Err(failure) => break (Err(failure), Bytes::new()),
             }
         };
-        coming.fill.finish(end);
-        match coming.fill.whole() {
+        match coming.fill.whole(&last) {
             Some(whole) if end.is_ok() => {
                 self.store.put(coming.entry(&job.key, whole), job.mark, now);
             }
@@ -324,6 +333,9 @@ impl Engine {
             Some(_) => {}
             None => self.remember_unshareable(job),
         }
+        // Abandoned or not, this was the last of it.
+        let _ = coming.fill.push(last).await;
+        coming.fill.finish(end);
     }
 
     fn to_its_client(
@@ -393,17 +405,12 @@ impl Engine {
     }
 
     fn is_too_large(&self, headers: &HeaderMap) -> bool {
-        let length = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        length
-            .and_then(|length| length.parse::<u64>().ok())
-            .is_some_and(|length| length > self.config.object_bytes_max as u64)
+        content_length(headers).is_some_and(|length| length > self.config.object_bytes_max as u64)
     }
 }
 
 impl Coming {
-    fn entry(&self, key: &CacheKey, body: bytes::Bytes) -> Entry {
+    fn entry(&self, key: &CacheKey, body: Bytes) -> Entry {
         let mut headers = self.headers.clone();
         let bodiless = matches!(
             self.status,
@@ -429,6 +436,15 @@ impl Coming {
 fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
     job.publish(Published::Shared(Shared::Ended(ended.clone())));
     drop(landed.send(Landed::Ended(ended)));
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The answers for which `stale-if-error` was made (RFC 5861 §4).

@@ -99,9 +99,10 @@ impl Engine {
                 let now = clock::now();
                 let ttl_s = entry.policy.ttl_s(now);
                 let outcome = match how {
-                    How::Validated => Outcome::Revalidated {
+                    How::Validated { kept } => Outcome::Revalidated {
                         fwd: forward,
                         ttl_s,
+                        stored: *kept,
                     },
                     How::StaleIfError(cause) => Outcome::Stale {
                         ttl_s,

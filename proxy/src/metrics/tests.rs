@@ -39,6 +39,7 @@ fn one_of_each() -> [Outcome; 6] {
         Outcome::Revalidated {
             fwd: Forward::Stale,
             ttl_s: 9,
+            stored: true,
         },
         Outcome::Bypass {
             pass: Pass::Method,

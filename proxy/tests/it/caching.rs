@@ -169,6 +169,40 @@ async fn a_stale_response_is_validated_and_served_when_it_still_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_304_that_forbids_keeping_ends_what_is_stored_and_the_answer_doesn_t_claim_otherwise() {
+    let upstream =
+        Upstream::start(
+            async |asked| match asked.headers.contains_key("if-none-match") {
+                true => respond(304, &[("cache-control", "no-store")], ""),
+                false => respond(
+                    200,
+                    &[("cache-control", "max-age=0"), ("etag", "\"a\"")],
+                    "content",
+                ),
+            },
+        )
+        .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    assert!(
+        proxy
+            .get("/a")
+            .await
+            .field("cache-status")
+            .contains("stored")
+    );
+    let validated = proxy.get("/a").await;
+    assert_eq!(
+        (validated.result(), validated.body.as_str()),
+        ("REVALIDATED", "content")
+    );
+    assert!(
+        !validated.field("cache-status").contains("stored"),
+        "{validated:?}"
+    );
+    assert_eq!(proxy.get("/a").await.result(), "MISS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn vary_keeps_variants_apart_and_one_url_s_purge_takes_them_all() {
     let upstream = Upstream::start(async |asked| {
         let language = asked

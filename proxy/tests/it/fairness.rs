@@ -99,6 +99,31 @@ async fn fragile(gate: Arc<Semaphore>, asked: Arc<AtomicUsize>) -> SocketAddr {
     address
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_read_an_answer_and_asks_again_finds_it_stored() {
+    let upstream = Upstream::start(async |asked| match asked.target.starts_with("/sized") {
+        true => respond(200, &[("cache-control", "max-age=60")], vec![b'x'; 100_000]),
+        false => {
+            let chunks = (0..20).map(|_| Ok(Frame::data(Bytes::from(vec![b'x'; 5000]))));
+            Response::builder()
+                .header("cache-control", "max-age=60")
+                .body(BodyExt::boxed(StreamBody::new(futures_util::stream::iter(
+                    chunks,
+                ))))
+                .unwrap()
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for number in 0..200 {
+        for kind in ["sized", "chunked"] {
+            let target = format!("/{kind}/{number}");
+            assert_eq!(proxy.get(&target).await.body.len(), 100_000);
+            assert_eq!(proxy.get(&target).await.result(), "HIT", "{target}");
+        }
+    }
+}
+
 async fn connected(proxy: &Proxy, count: usize) {
     until("the clients are connected", async || {
         let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;

@@ -54,10 +54,21 @@ fn every_outcome_says_the_same_to_everybody() {
             Outcome::Revalidated {
                 fwd: Forward::Stale,
                 ttl_s: 300,
+                stored: true,
             },
             "REVALIDATED",
             "validated",
             "larder; fwd=stale; fwd-status=304; stored; ttl=300",
+        ),
+        (
+            Outcome::Revalidated {
+                fwd: Forward::Request,
+                ttl_s: -1,
+                stored: false,
+            },
+            "REVALIDATED",
+            "validated",
+            "larder; fwd=request; fwd-status=304; ttl=-1",
         ),
         (
             miss(Forward::UriMiss, Stored::Yes),
