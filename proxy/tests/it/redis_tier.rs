@@ -125,3 +125,25 @@ async fn killing_or_freezing_redis_under_way_costs_no_request() {
         "the operator can see what happened: {metrics}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_wants_a_password_is_down_for_a_proxy_without_one() {
+    let upstream = counting("max-age=60").await;
+    let redis = PrivateRedis::start().await;
+    let mut demand = redis::cmd("CONFIG");
+    demand.arg("SET").arg("requirepass").arg("another");
+    redis.ask::<()>(&demand);
+    let url = redis.url();
+    let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
+    until("it has tried", async || {
+        let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;
+        let tried =
+            |line: &str| line.starts_with("larder_redis_errors_total") && !line.ends_with(" 0");
+        proxy.get("/a").await;
+        metrics.lines().any(tried)
+    })
+    .await;
+    let health = proxy.admin(reqwest::Method::GET, "/health").await.body;
+    assert!(health.contains("\"redis\":\"down\""), "{health}");
+    assert_eq!(proxy.get("/a").await.result(), "HIT");
+}

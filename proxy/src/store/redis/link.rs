@@ -193,7 +193,9 @@ impl Link {
                 tracing::warn!("lost the connection to Redis; serving without it");
             } else {
                 self.counters.errors(RedisError::Connection).add_one();
-                if failures == 0 {
+                if failures == 0 && matches!(&connected, Ok(Err(error)) if turns_us_away(error)) {
+                    tracing::warn!("Redis wants another user or password; serving without it");
+                } else if failures == 0 {
                     tracing::warn!("Redis can't be reached; serving without it");
                 }
                 failures += 1;
@@ -254,7 +256,7 @@ impl Drop for Attempt<'_> {
 async fn ping(wires: &Wires) -> redis::RedisResult<()> {
     for mut wire in [wires.reads.clone(), wires.writes.clone()] {
         match redis::cmd("PING").query_async::<Value>(&mut wire).await {
-            Err(error) if !is_from_server(&error) => return Err(error),
+            Err(error) if !is_from_server(&error) || turns_us_away(&error) => return Err(error),
             // An error is an answer too: a server that loads its data is there.
             _ => {}
         }
@@ -264,6 +266,12 @@ async fn ping(wires: &Wires) -> redis::RedisResult<()> {
 
 fn is_from_server(error: &redis::RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
+/// It is there, but not for somebody with our user and password: every question would be answered so.
+fn turns_us_away(error: &redis::RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
 }
 
 /// A new number between 0 and 1: each `RandomState` has other keys.
