@@ -18,6 +18,7 @@ use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -121,7 +122,13 @@ impl Front {
                 std::future::pending().await
             };
             match listener.accept().await {
-                Ok((stream, _)) => return Accepted { stream, place },
+                Ok((stream, client)) => {
+                    return Accepted {
+                        stream,
+                        client,
+                        place,
+                    };
+                }
                 Err(error) => {
                     tracing::error!(%error, "could not accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -143,6 +150,9 @@ impl Front {
             let _open = Open(self.open.clone());
             drop(accepted.stream.set_nodelay(true));
             let digest = SocketDigest::from_raw_fd(accepted.stream.as_raw_fd());
+            // Asked later, the system would not know it any more of a client that has gone.
+            let client = pingora::protocols::l4::socket::SocketAddr::Inet(accepted.client);
+            drop(digest.peer_addr.set(Some(client)));
             let mut stream = L4Stream::from(accepted.stream);
             stream.set_socket_digest(digest);
             self.connection(stream, draining).await;
@@ -291,6 +301,7 @@ async fn drained(draining: &mut ShutdownWatch) {
 
 struct Accepted {
     stream: TcpStream,
+    client: SocketAddr,
     place: tokio::sync::OwnedSemaphorePermit,
 }
 
