@@ -72,7 +72,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     )
     .await;
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, articles.close()).await;
-    failure.map_or(Ok(()), |error| Err(error.into()))
+    failure.map_or(Ok(()), |error| {
+        Err(anyhow::Error::from(error).context(format!("{:?}", config.database)))
+    })
 }
 
 /// Tries until the database is reached, and then never ends. Migrations that do not fit it are no passing trouble: that error is
@@ -95,7 +97,8 @@ async fn migrate_at_start(articles: &Articles) -> ArticlesError {
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let articles = Articles::open(&config.database, config.database_connections_max)?;
-    articles.migrate().await?;
+    let migrated = articles.migrate().await;
+    migrated.with_context(|| format!("{:?}", config.database))?;
     articles.close().await;
     tracing::info!(database = ?config.database, "migrated");
     Ok(())

@@ -170,8 +170,25 @@ impl From<MigrateError> for ArticlesError {
             MigrateError::Execute(error) if is_passing(&error) => {
                 Self::Unavailable(error.to_string())
             }
-            error => Self::Migration(error.to_string()),
+            error => Self::Migration(match remedy(&error) {
+                Some(remedy) => format!("{error}: {remedy}"),
+                None => error.to_string(),
+            }),
         }
+    }
+}
+
+/// What to do about a schema that is not ours.
+fn remedy(error: &MigrateError) -> Option<&'static str> {
+    match error {
+        MigrateError::VersionMissing(_) => Some(
+            "a newer version of this program has used the database; run that version, or name another database in DATABASE_URL",
+        ),
+        MigrateError::VersionMismatch(_) => Some(
+            "another build of this program made the database; run that build, or name another database in DATABASE_URL \
+             (what is stored is fetched again from the sources)",
+        ),
+        _ => None,
     }
 }
 
@@ -198,5 +215,24 @@ fn is_passing_code(code: &str) -> bool {
         _ => ["08", "28", "3D", "40", "53", "57"]
             .iter()
             .any(|class| code.starts_with(class)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ArticlesError, MigrateError};
+
+    #[test]
+    fn a_schema_that_is_not_ours_is_told_with_what_to_do() {
+        for (error, hint) in [
+            (MigrateError::VersionMissing(2), "newer version"),
+            (MigrateError::VersionMismatch(1), "another build"),
+        ] {
+            let text = ArticlesError::from(error).to_string();
+            assert!(
+                text.contains(hint) && text.contains("DATABASE_URL"),
+                "{text}"
+            );
+        }
     }
 }
