@@ -29,6 +29,8 @@ pub(super) enum Fault {
     /// Not HTTP; the text says what would be right.
     Malformed(&'static str),
     Version,
+    /// CONNECT.
+    Tunnel,
     TargetTooLong,
     TooLarge,
     TooSlow,
@@ -159,11 +161,21 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Fault> {
     }
 }
 
-/// §3.2: a path, an absolute URI that names the same host as `Host`, `*` for OPTIONS, or CONNECT's authority.
+/// §3.2: a path, an absolute URI that names the same host as `Host`, or `*` for OPTIONS.
 fn target_form(method: &[u8], target: &[u8], host: &[u8]) -> Result<(), Fault> {
     match (target, method) {
-        ([b'/', ..], _) | (b"*", b"OPTIONS") | (_, b"CONNECT") => return Ok(()),
+        (_, b"CONNECT") => return Err(Fault::Tunnel),
+        (b"*", b"OPTIONS") => return Ok(()),
         _ => {}
+    }
+    // Whoever reads it next must be able to; else the client would get a worse answer, and the log no line.
+    if http::Uri::try_from(target).is_err() {
+        return Err(Fault::Malformed(
+            "The target holds characters that a URI may only hold percent-encoded.",
+        ));
+    }
+    if target.starts_with(b"/") {
+        return Ok(());
     }
     let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
         target

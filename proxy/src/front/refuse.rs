@@ -66,6 +66,10 @@ fn answer(fault: Fault, outcome: &Outcome) -> (StatusCode, Vec<u8>) {
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             "The version is not HTTP/1.0, HTTP/1.1 or HTTP/2.",
         ),
+        Fault::Tunnel => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This is no tunnel: CONNECT is not taken.",
+        ),
         Fault::TargetTooLong => (
             StatusCode::URI_TOO_LONG,
             "The request-target is longer than 16 KiB.",
@@ -86,6 +90,9 @@ fn answer(fault: Fault, outcome: &Outcome) -> (StatusCode, Vec<u8>) {
         "HTTP/1.1 {} {reason}\r\nDate: {date}\r\nConnection: close\r\n",
         status.as_u16()
     );
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+    }
     for (name, value) in &response.headers {
         let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }

@@ -189,6 +189,7 @@ async fn garbage_gets_a_clear_400_and_never_reaches_the_upstream() {
         b"GET / HTTP/1.1\r\nHost: user@a\r\nConnection: close\r\n\r\n",
         b"GET / HTTP/1.1\nHost: a\n\n",
         b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /?q=\"quoted\" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         let answer = proxy.raw(garbage).await;
@@ -217,6 +218,13 @@ async fn garbage_gets_a_clear_400_and_never_reaches_the_upstream() {
             .raw(b"GET / HTTP/3.0\r\nHost: a\r\n\r\n")
             .await
             .starts_with("HTTP/1.1 505 ")
+    );
+    let tunnel = proxy
+        .raw(b"CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\n")
+        .await;
+    assert!(
+        tunnel.starts_with("HTTP/1.1 405 ") && tunnel.contains("\r\nAllow: GET"),
+        "{tunnel}"
     );
     assert_eq!(upstream.count(), 0);
 }

@@ -46,6 +46,8 @@ fn what_two_readers_could_understand_differently_is_refused() {
         " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
         "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /?a=\"b\" HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / http/1.1\r\nHost: a\r\n\r\n",
         "GET /\r\nHost: a\r\n\r\n",
         "GE(T / HTTP/1.1\r\nHost: a\r\n\r\n",
