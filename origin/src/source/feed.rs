@@ -15,7 +15,7 @@ use super::{Batch, Query, Source, SourceError};
 use crate::article::text::{NAME_CHARS_MAX, clean};
 use crate::http::{Answer, HttpClient, Redirects};
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{
     ACCEPT, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
@@ -174,16 +174,23 @@ pub fn parse(
         .and_then(|title| clean(&title.content, NAME_CHARS_MAX));
     let subject = super::words::of_address(document.url);
     let mut batch = Batch::default();
-    for item in feed.entries.iter().take(ITEMS_MAX) {
+    for (index, item) in feed.entries.iter().take(ITEMS_MAX).enumerate() {
         batch.push(entry::article(
             item,
             outlet.as_deref(),
             subject,
             document.url,
-            now,
+            in_turn(now, index),
         ));
     }
     Ok(batch)
+}
+
+/// What dates an item that has no date: each a moment older than the one above it, so that an undated feed keeps its order.
+fn in_turn(now: DateTime<Utc>, index: usize) -> DateTime<Utc> {
+    let before = i64::try_from(index).unwrap_or(i64::MAX);
+    now.checked_sub_signed(TimeDelta::microseconds(before))
+        .unwrap_or(now)
 }
 
 #[cfg(test)]

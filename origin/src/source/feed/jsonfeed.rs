@@ -19,7 +19,9 @@ pub(super) fn parse(body: &[u8], url: &Url, now: DateTime<Utc>) -> Result<Batch,
     }
     let subject = words::of_address(url);
     let mut batch = Batch::default();
-    for item in json::list(&feed, "items").iter().take(ITEMS_MAX) {
+    let items = json::list(&feed, "items").iter().take(ITEMS_MAX);
+    for (index, item) in items.enumerate() {
+        let now = super::in_turn(now, index);
         batch.push(article(item, &feed, subject, url, now));
     }
     Ok(batch)

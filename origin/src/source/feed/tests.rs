@@ -239,3 +239,33 @@ fn names_are_stable_and_hold_no_token() {
     assert_eq!(name("https://a.example/RSS"), name("https://a.example/RSS"));
     assert_ne!(name("https://a.example/RSS"), name("https://a.example/rss"));
 }
+
+#[test]
+fn an_undated_feed_keeps_its_order() {
+    let items: String = (0..5)
+        .map(|n| format!("<item><title>T{n}</title><link>https://a.example/{n}</link></item>"))
+        .collect();
+    let json: Vec<String> = (0..5)
+        .map(|n| format!(r#"{{"title":"T{n}","url":"https://a.example/{n}"}}"#))
+        .collect();
+    let json = format!(r#"{{"items":[{}]}}"#, json.join(","));
+    for batch in [rss(&items), read(json.as_bytes()).expect("a feed")] {
+        let times: Vec<_> = batch
+            .articles
+            .iter()
+            .map(|found| found.published_at)
+            .collect();
+        assert_eq!(times.len(), 5);
+        assert_eq!(times[0], now());
+        assert!(
+            times.is_sorted_by(|newer, older| newer > older),
+            "{times:?}"
+        );
+        assert!(
+            batch
+                .articles
+                .iter()
+                .all(|found| found.published_at_estimated)
+        );
+    }
+}
