@@ -19,6 +19,8 @@ pub(super) enum ApiError {
     NotFound,
     ArticleNotFound,
     MethodNotAllowed,
+    /// An HTTP/1.1 request without a Host field, or with several.
+    Host,
     RateLimited {
         retry_after_secs: u64,
     },
@@ -42,6 +44,10 @@ pub(super) const CODES: &[(&str, &str)] = &[
         "There is no article with this identifier.",
     ),
     ("method_not_allowed", "Only GET and HEAD are understood."),
+    (
+        "invalid_host",
+        "An HTTP/1.1 request carries exactly one Host field.",
+    ),
     (
         "rate_limited",
         "This client made too many requests; Retry-After says when the next one is welcome.",
@@ -75,7 +81,7 @@ struct Problem<'a> {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Parameters(_) => StatusCode::BAD_REQUEST,
+            Self::Parameters(_) | Self::Host => StatusCode::BAD_REQUEST,
             Self::NotFound | Self::ArticleNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -91,6 +97,7 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::ArticleNotFound => "article_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Host => "invalid_host",
             Self::RateLimited { .. } => "rate_limited",
             Self::DatabaseUnavailable(_) => "database_unavailable",
             Self::NotReady(_) => "not_ready",
@@ -110,6 +117,7 @@ impl ApiError {
             Self::NotFound => "There is nothing here; /docs lists what there is.".to_owned(),
             Self::ArticleNotFound => "There is no article with this identifier.".to_owned(),
             Self::MethodNotAllowed => "Only GET and HEAD are understood here.".to_owned(),
+            Self::Host => "An HTTP/1.1 request carries exactly one Host field.".to_owned(),
             Self::RateLimited { retry_after_secs } => {
                 format!("Too many requests; try again in {retry_after_secs} s.")
             }

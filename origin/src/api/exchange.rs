@@ -6,9 +6,9 @@ use super::error::ApiError;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, TRANSFER_ENCODING,
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, TRANSFER_ENCODING,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, request, response};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, request, response};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -73,9 +73,13 @@ pub async fn exchange<B>(
     answer
 }
 
-/// Health checks are never refused: a prober that is refused ends the process.
+/// Health checks are never refused for their number: a prober that is refused ends the process.
 fn admit(app: &App, client: Client, head: &request::Parts, now: Instant) -> Result<(), ApiError> {
     let path = head.uri.path();
+    // RFC 9112 §3.2: who could read another host than we do, on the way here, keyed an answer by it.
+    if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(ApiError::Host);
+    }
     let (Some(limiter), Client::At(address)) = (&app.limiter, client) else {
         return Ok(());
     };

@@ -302,3 +302,32 @@ async fn the_interface_describes_itself() {
         keys(&document["components"]["schemas"]["Article"]["properties"])
     );
 }
+
+#[tokio::test]
+async fn a_request_names_exactly_one_host() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let origin = origin().await;
+    for (version, hosts, status) in [
+        ("1.1", "Host: a\r\n", "200"),
+        ("1.1", "", "400"),
+        ("1.1", "Host: a\r\nHost: b\r\n", "400"),
+        ("1.0", "", "200"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(origin.address)
+            .await
+            .expect("a connection");
+        let request = format!("GET /status HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("an answer");
+        assert_eq!(reply.split(' ').nth(1), Some(status), "{version} {hosts:?}");
+        assert_eq!(
+            reply.contains("\"invalid_host\""),
+            status == "400",
+            "{reply}"
+        );
+    }
+}
