@@ -393,14 +393,10 @@ impl Engine {
             &job.route,
         ) {
             Storable::No(why) => Err(why),
-            Storable::Yes(policy) => match vary(headers) {
-                Vary::Any => Err(NotStorable::VaryAny),
-                Vary::None => Ok(Keep { policy, vary: None }),
-                Vary::Fields(spec) => Ok(Keep {
-                    policy,
-                    vary: Some(spec),
-                }),
-            },
+            Storable::Yes(policy) => Ok(Keep {
+                policy,
+                vary: selected_by(&job.route, headers)?,
+            }),
         }
     }
 
@@ -436,6 +432,17 @@ impl Coming {
 fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
     job.publish(Published::Shared(Shared::Ended(ended.clone())));
     drop(landed.send(Landed::Ended(ended)));
+}
+
+/// The fields that select it: those that it names, and those that its route keys.
+fn selected_by(route: &Route, headers: &HeaderMap) -> Result<Option<VarySpec>, NotStorable> {
+    let named = match vary(headers) {
+        Vary::Any => return Err(NotStorable::VaryAny),
+        Vary::None => Vec::new(),
+        Vary::Fields(spec) => spec.names().to_vec(),
+    };
+    let all = VarySpec::from_names(named.into_iter().chain(route.keyed_fields.iter().cloned()));
+    Ok((!all.names().is_empty()).then_some(all))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -10,7 +10,7 @@ use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
     CacheKey, CanonicalTarget, Consideration, Failure, Lookup, Pass, QueryRules, Route,
-    canonical_authority, canonical_target, consider, forwarded_fields, selecting_value,
+    canonical_authority, canonical_target, consider, forwarded_fields,
 };
 
 /// The scheme of the target URI: the port for clients speaks cleartext, and what a client claims elsewhere is not keyed.
@@ -62,7 +62,7 @@ impl Engine {
         let target = canonical_target(request.target, &route.query)
             .map_err(|why| Refused::Pass(Pass::Target(why)))?;
         let host = self.host_upstream(&authority);
-        let key = self.key(&authority, &target, route, request.headers);
+        let key = self.key(&authority, &target, route);
         Ok(Plan {
             key,
             lookup,
@@ -81,27 +81,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn key(
-        &self,
-        authority: &str,
-        target: &CanonicalTarget,
-        route: &Route,
-        headers: &HeaderMap,
-    ) -> CacheKey {
+    pub(super) fn key(&self, authority: &str, target: &CanonicalTarget, route: &Route) -> CacheKey {
         let keyed_host = if self.config.upstream_host == UpstreamHost::Client {
             authority
         } else {
             ""
         };
-        // Every line of a field counts: all of them are forwarded.
-        let values: Vec<_> = route
+        // Their values select among a URL's variants, as those of `Vary` do: a purge takes all. The names are here so that
+        // nothing which was stored under other rules is found.
+        let keyed: Vec<_> = route
             .keyed_fields
             .iter()
-            .map(|name| (name.as_str(), selecting_value(name, headers)))
-            .collect();
-        let keyed: Vec<_> = values
-            .iter()
-            .map(|(name, value)| (*name, value.as_deref()))
+            .map(|name| (name.as_str(), None))
             .collect();
         CacheKey::new(
             &self.config.namespace,

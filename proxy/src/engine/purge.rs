@@ -71,7 +71,7 @@ impl Engine {
             entries: 0,
         };
         for host in hosts {
-            let key = self.key(&host, &canonical, route, &HeaderMap::new());
+            let key = self.key(&host, &canonical, route);
             self.flights.forget(&key);
             let taken = self
                 .store
@@ -138,8 +138,7 @@ impl Engine {
         for target in std::iter::once(request.target).chain(others.iter().map(String::as_str)) {
             let route = self.route(target);
             if let Ok(target) = canonical_target(target, &route.query) {
-                self.forget(&self.key(&authority, &target, route, request.headers))
-                    .await;
+                self.forget(&self.key(&authority, &target, route)).await;
             }
         }
     }

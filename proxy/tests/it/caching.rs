@@ -251,6 +251,30 @@ async fn vary_keeps_variants_apart_and_one_url_s_purge_takes_them_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_route_keys_makes_variants_and_one_url_s_purge_takes_them_all() {
+    let upstream = Upstream::start(async |asked| {
+        let proto = asked.headers.get("x-forwarded-proto");
+        let proto = proto.map_or("none", |value| value.to_str().unwrap());
+        respond(200, &[("cache-control", "max-age=60")], proto.to_owned())
+    })
+    .await;
+    let toml = "[[route]]\npath = \"/*\"\nkeyed_fields = [\"X-Forwarded-Proto\"]";
+    let proxy = Proxy::start_with_file(upstream.address, toml).await;
+    for result in ["MISS", "HIT"] {
+        for proto in ["http", "https"] {
+            let answer = proxy.get_with("/a", &[("x-forwarded-proto", proto)]).await;
+            assert_eq!((answer.result(), answer.body.as_str()), (result, proto));
+        }
+        assert_eq!(proxy.get("/a").await.body, "none");
+    }
+    assert_eq!(proxy.purge(&proxy.url("/a")).await.status, 200);
+    for proto in ["http", "https"] {
+        let answer = proxy.get_with("/a", &[("x-forwarded-proto", proto)]).await;
+        assert_eq!(answer.result(), "MISS", "{proto}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purge_by_path_takes_the_path_on_every_host() {
     let upstream = counting("max-age=60").await;
     let proxy = Proxy::start(upstream.address, &[]).await;
