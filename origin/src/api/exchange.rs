@@ -201,12 +201,12 @@ fn log(
     client: IpAddr,
     took: Duration,
 ) {
-    let target: String = target.chars().take(LOGGED_TARGET_CHARS_MAX).collect();
+    let url: String = target.chars().take(LOGGED_TARGET_CHARS_MAX).collect();
     let bytes = http_body::Body::size_hint(answer.body())
         .exact()
         .unwrap_or(0);
     let ms = (took.as_secs_f64() * 100_000.0).round() / 100.0;
-    tracing::info!(target: "access", %method, target, status = answer.status().as_u16(), bytes, ms, %client, "answered");
+    tracing::info!(target: "access", %method, url, status = answer.status().as_u16(), bytes, ms, %client, "answered");
 }
 
 #[cfg(test)]
