@@ -7,6 +7,7 @@
 
 mod fetch;
 mod plan;
+mod post;
 mod purge;
 mod respond;
 
@@ -24,6 +25,7 @@ use larder_policy::{Failure, Forward, Lookup, Outcome, Pass, Reuse, StaleWhy, re
 use plan::Plan;
 pub(crate) use plan::add_via;
 pub use plan::via_pseudonym;
+pub use post::PostAnswer;
 pub use purge::{PurgeFault, Purged};
 pub(crate) use respond::{X_CACHE, label, own};
 use std::sync::Arc;

@@ -6,14 +6,15 @@
 
 mod write;
 
-use crate::engine::{Answer, Engine, Request, add_via};
+use crate::engine::{Answer, Engine, PostAnswer, Request, add_via};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::upstream::{self, Upstream};
 use crate::{clock, problem};
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
-use larder_policy::{Failure, Outcome, Pass, Unkeyable};
+use larder_policy::{Exchange, Failure, Outcome, Pass, Unkeyable};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -21,7 +22,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What the hooks share with the engine.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ pub struct Context {
     attempts: usize,
     /// Said by our own code when it gave up; Pingora's error carries less.
     failure: Option<Failure>,
+    /// When the request went to the upstream.
+    requested: Option<SystemTime>,
+    /// A copy for later GETs, while it is being made.
+    post: Option<Box<PostAnswer>>,
 }
 
 impl Service {
@@ -55,6 +60,32 @@ impl Service {
             client_write: timeouts.client_write,
             client_idle: timeouts.client_idle,
         }
+    }
+}
+
+impl Service {
+    /// The answer to a POST, if it is to be kept.
+    fn post_answer(
+        &self,
+        request: &Request<'_>,
+        response: &ResponseHeader,
+        requested: Option<SystemTime>,
+    ) -> Option<Box<PostAnswer>> {
+        let response_time = clock::now();
+        let times = Exchange {
+            request_time: requested.unwrap_or(response_time),
+            response_time,
+        };
+        let (status, headers) = (response.status, &response.headers);
+        let answer = self
+            .engine
+            .post_answer(request, status, headers, times)
+            .map(Box::new)?;
+        if answer.is_empty() {
+            self.engine.keep_post(&answer);
+            return None;
+        }
+        Some(answer)
     }
 }
 
@@ -87,6 +118,8 @@ impl ProxyHttp for Service {
             pass: None,
             attempts: 0,
             failure: None,
+            requested: None,
+            post: None,
         }
     }
 
@@ -161,8 +194,9 @@ impl ProxyHttp for Service {
         &self,
         session: &mut Session,
         upstream: &mut RequestHeader,
-        _: &mut Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
+        context.requested = Some(clock::now());
         let client = client_address(session);
         let named = upstream
             .headers
@@ -207,11 +241,30 @@ impl ProxyHttp for Service {
             self.engine
                 .invalidate(&request, response.status, &response.headers)
                 .await;
+            context.post = self.post_answer(&request, response, context.requested);
         }
         write::strip_connection_fields(response);
         write::label_passed(response, &context.outcome)?;
         write::frame_for(session, response);
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if let Some(mut answer) = context.post.take() {
+            let goes_on = body.as_ref().is_none_or(|chunk| answer.take(chunk));
+            match (goes_on, end) {
+                (true, false) => context.post = Some(answer),
+                (true, true) => self.engine.keep_post(&answer),
+                (false, _) => {}
+            }
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(

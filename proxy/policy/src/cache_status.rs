@@ -4,6 +4,7 @@
 
 use crate::outcome::{Forward, Outcome, Stored};
 use crate::reason::{Reason, forwarded};
+use crate::request::Pass;
 
 impl Outcome {
     /// The member of `Cache-Status` for a cache of this name (RFC 9211 §2).
@@ -38,13 +39,10 @@ impl Outcome {
                 };
                 format!("; fwd={}; fwd-status={status}{more}", fwd.fwd())
             }
-            Self::Bypass {
-                status: Some(status),
-                ..
-            } => {
-                format!("; fwd=bypass; fwd-status={status}")
+            Self::Bypass { pass, status } => {
+                let status = status.map(|status| format!("; fwd-status={status}"));
+                format!("; fwd={}{}", fwd_of(pass), status.unwrap_or_default())
             }
-            Self::Bypass { status: None, .. } => "; fwd=bypass".to_owned(),
             // Neither served from the store nor forwarded.
             Self::OnlyIfCached | Self::Error(_) => String::new(),
         }
@@ -55,10 +53,19 @@ impl Outcome {
         let reason = self.reason();
         let said = match *self {
             Self::Hit { .. } | Self::Revalidated { .. } => true,
+            Self::Bypass { pass, .. } => fwd_of(pass) == reason.as_str(),
             Self::Miss { fwd, .. } => reason == forwarded(fwd) && is_token_of_its_own(fwd),
             _ => false,
         };
         (!said).then_some(reason)
+    }
+}
+
+/// §2.2: a method that must reach the origin has a token of its own.
+fn fwd_of(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Method => "method",
+        _ => "bypass",
     }
 }
 

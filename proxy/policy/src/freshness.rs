@@ -9,8 +9,8 @@ use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
 use crate::cache_control::{SECONDS_MAX, delta_seconds, list_members};
-use crate::rules::Route;
-use crate::targeted::Effective;
+use crate::rules::{Route, Rules};
+use crate::targeted::{Effective, effective};
 
 /// §4.2.2: a typical fraction of the time since the last change ...
 const HEURISTIC_DIVISOR: u64 = 10;
@@ -217,6 +217,16 @@ pub(crate) fn lifetime(
         true => heuristic(response, received_s),
         false => Lifetime::None,
     })
+}
+
+/// What the response itself says of its lifetime, if anything.
+pub(crate) fn explicit_lifetime_s(
+    response: &HeaderMap,
+    times: Exchange,
+    rules: &Rules,
+) -> Option<u64> {
+    let said = effective(response, &rules.targeted_fields);
+    explicit(response, &said, unix_s(times.response_time))
 }
 
 fn explicit(response: &HeaderMap, said: &Effective, received_s: u64) -> Option<u64> {

@@ -35,7 +35,12 @@ pub fn invalidation_targets(
 }
 
 /// Resolves a reference (RFC 3986 §5.2) as far as it stays on the origin.
-fn same_origin(reference: &str, own_target: &str, scheme: &str, authority: &str) -> Option<String> {
+pub(crate) fn same_origin(
+    reference: &str,
+    own_target: &str,
+    scheme: &str,
+    authority: &str,
+) -> Option<String> {
     let reference = reference.split('#').next().unwrap_or_default();
     let rest = match split_scheme(reference) {
         Some((theirs, rest)) if theirs.eq_ignore_ascii_case(scheme) => rest,

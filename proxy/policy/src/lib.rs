@@ -15,12 +15,13 @@
 //! 7. [`storable`](storable()): may the upstream's answer be kept, and how long? (§3, §4.2, RFC 9213)
 //! 8. [`stale_on_error`]: and if there was no answer? (§4.2.4, RFC 5861)
 //! 9. [`invalidates`], [`invalidation_targets`]: what does an unsafe request make void? (§4.4)
-//! 10. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
+//! 10. [`storable_post`]: or what does it bring that a `GET` may have? (RFC 9110 §9.3.3)
+//! 11. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
 //!
 //! Where [`Profile::Safe`] goes beyond the standard, the branch says so.
 //!
 //! Left out, each by passing the request on or not storing the answer, which is always permitted:
-//! ranges and partial content (§3.3, §3.4), answers to other methods than `GET`, updates by `HEAD`
+//! ranges and partial content (§3.3, §3.4), answers to other methods than `GET` and `POST`, updates by `HEAD`
 //! (§4.3.5), and validating several stored responses with one request (§4.3.1).
 
 mod cache_control;
@@ -29,6 +30,7 @@ mod freshness;
 mod invalidate;
 mod key;
 mod outcome;
+mod post;
 mod reason;
 mod request;
 mod reuse;
@@ -44,6 +46,7 @@ pub use freshness::{Exchange, Flags, StoredPolicy};
 pub use invalidate::{invalidates, invalidation_targets};
 pub use key::{BadAuthority, CacheKey, canonical_authority};
 pub use outcome::{ErrorCause, Failure, Forward, Outcome, StaleWhy, Stored, XCache};
+pub use post::{Post, storable_post};
 pub use reason::Reason;
 pub use request::{Consideration, Lookup, Pass, consider, forwarded_fields, strip_hop_by_hop};
 pub use reuse::{Reuse, reuse, shareable_with_waiters, stale_on_error};

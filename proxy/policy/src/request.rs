@@ -184,7 +184,7 @@ fn connection_listed(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// A client that strips, say, its own `Accept-Language` on the way would have the default answer
 /// stored under that language.
-fn lists_end_to_end_fields(headers: &HeaderMap) -> bool {
+pub(crate) fn lists_end_to_end_fields(headers: &HeaderMap) -> bool {
     connection_listed(headers)
         .iter()
         .any(|name| !HOP_BY_HOP.contains(&name.as_str()) && headers.contains_key(name))

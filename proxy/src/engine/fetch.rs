@@ -435,7 +435,10 @@ fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
 }
 
 /// The fields that select it: those that it names, and those that its route keys.
-fn selected_by(route: &Route, headers: &HeaderMap) -> Result<Option<VarySpec>, NotStorable> {
+pub(super) fn selected_by(
+    route: &Route,
+    headers: &HeaderMap,
+) -> Result<Option<VarySpec>, NotStorable> {
     let named = match vary(headers) {
         Vary::Any => return Err(NotStorable::VaryAny),
         Vary::None => Vec::new(),

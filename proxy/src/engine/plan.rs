@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// The canonical authority that the client names, if it is one that is served.
-    fn authority(&self, request: &Request<'_>) -> Result<String, Refused> {
+    pub(super) fn authority(&self, request: &Request<'_>) -> Result<String, Refused> {
         let named = request.authority.unwrap_or_default();
         if named.is_empty() {
             if self.config.hosts.is_empty() && self.config.upstream_host != UpstreamHost::Client {

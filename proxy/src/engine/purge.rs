@@ -130,10 +130,9 @@ impl Engine {
         if !invalidates(request.method, status) {
             return;
         }
-        let Ok(authority) = canonical_authority(SCHEME, request.authority.unwrap_or_default())
-        else {
-            return;
-        };
+        // HTTP/1.0 may name no host, and then neither may the requests whose answers are stored.
+        let named = request.authority.unwrap_or_default();
+        let authority = canonical_authority(SCHEME, named).unwrap_or_default();
         let others = invalidation_targets(request.target, SCHEME, &authority, response);
         for target in std::iter::once(request.target).chain(others.iter().map(String::as_str)) {
             let route = self.route(target);

@@ -311,7 +311,7 @@ async fn an_unsafe_method_passes_and_makes_its_url_and_what_it_names_stale() {
     );
     assert_eq!(
         posted.field("cache-status"),
-        "larder; fwd=bypass; fwd-status=201; detail=method"
+        "larder; fwd=method; fwd-status=201"
     );
     assert_eq!(proxy.get("/a?p=2&q=1").await.result(), "MISS");
     assert_eq!(proxy.get("/b?x=1").await.result(), "MISS");

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
-type Chunks = mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>;
+pub(super) type Chunks = mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>;
 
 /// A response whose body the test writes.
-fn written_by_hand(fields: &[(&str, &str)]) -> (Chunks, Response<Body>) {
+pub(super) fn written_by_hand(fields: &[(&str, &str)]) -> (Chunks, Response<Body>) {
     let (chunks, receiver) = mpsc::unbounded_channel();
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|chunk| (chunk, receiver))
@@ -49,7 +49,7 @@ impl<S: futures_util::Stream> futures_util::Stream for SyncStream<S> {
     }
 }
 
-fn chunk(text: &'static str) -> Result<Frame<Bytes>, std::io::Error> {
+pub(super) fn chunk(text: &'static str) -> Result<Frame<Bytes>, std::io::Error> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
 

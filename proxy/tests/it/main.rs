@@ -10,6 +10,7 @@ mod fairness;
 mod flights;
 mod https;
 mod passes;
+mod post;
 mod process;
 mod redis_tier;
 mod store;

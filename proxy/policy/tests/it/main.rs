@@ -5,6 +5,7 @@ mod freshness;
 mod invalidate;
 mod key;
 mod outcome;
+mod post;
 mod request;
 mod reuse;
 mod storable;

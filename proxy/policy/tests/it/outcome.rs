@@ -131,7 +131,7 @@ fn every_outcome_says_the_same_to_everybody() {
             },
             "BYPASS",
             "method",
-            "larder; fwd=bypass; fwd-status=201; detail=method",
+            "larder; fwd=method; fwd-status=201",
         ),
         (
             Outcome::Bypass {
