@@ -304,7 +304,8 @@ impl Engine {
         }
         match shared {
             Shared::Coming(coming) => {
-                Some(self.coming(request, &coming, coming.fill.reader()?, forward, true))
+                let reader = coming.fill.reader()?;
+                Some(self.coming(request, &coming, &coming.headers, reader, forward, true))
             }
             Shared::Ended(ended) => Some(self.ended(request, &ended, forward)),
         }
@@ -313,7 +314,9 @@ impl Engine {
     fn landed(&self, request: &Request<'_>, landed: Landed, forward: Forward) -> Answer {
         match landed {
             Landed::Ended(ended) => self.ended(request, &ended, forward),
-            Landed::Coming(coming, reader) => self.coming(request, &coming, reader, forward, false),
+            Landed::Coming(coming, reader, headers) => {
+                self.coming(request, &coming, &headers, reader, forward, false)
+            }
             Landed::Own {
                 status,
                 headers,

@@ -67,8 +67,9 @@ pub(super) struct Coming {
 #[derive(Debug)]
 pub(super) enum Landed {
     Ended(Ended),
-    /// With this client's own place in the body, taken before the body moved.
-    Coming(Arc<Coming>, fill::Reader),
+    /// With this client's own place in the body, taken before the body moved, and all the fields of the answer: those that
+    /// a qualified `private` or `no-cache` lists are for this client, and for no other (RFC 9111 §5.2.2.4, §5.2.2.7).
+    Coming(Arc<Coming>, fill::Reader, HeaderMap),
     Own {
         status: StatusCode,
         headers: HeaderMap,
@@ -287,6 +288,9 @@ impl Engine {
             .unwrap_or_default();
         let mut headers = fields_to_store(&response.headers);
         insert_date(&mut headers, times.response_time);
+        let mut own = response.headers;
+        strip_hop_by_hop(&mut own);
+        insert_date(&mut own, times.response_time);
         let coming = Arc::new(Coming {
             status: response.status,
             headers,
@@ -296,7 +300,7 @@ impl Engine {
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
         if let Some(reader) = coming.fill.reader() {
-            drop(landed.send(Landed::Coming(coming.clone(), reader)));
+            drop(landed.send(Landed::Coming(coming.clone(), reader, own)));
         }
         job.publish(Published::Shared(Shared::Coming(coming.clone())));
         self.take_in(&job, &coming, response.body, times.response_time)

@@ -114,11 +114,12 @@ impl Engine {
         }
     }
 
-    /// A response on its way into the store, from the first byte on.
+    /// A response on its way into the store, from the first byte on, with the fields that this client may have.
     pub(super) fn coming(
         &self,
         request: &Request<'_>,
         coming: &Coming,
+        headers: &HeaderMap,
         reader: Reader,
         forward: Forward,
         collapsed: bool,
@@ -132,7 +133,7 @@ impl Engine {
         self.fetched(
             request,
             coming.status,
-            &coming.headers,
+            headers,
             Body::Shared(reader),
             outcome,
         )

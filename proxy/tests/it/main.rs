@@ -13,5 +13,6 @@ mod passes;
 mod post;
 mod process;
 mod redis_tier;
+mod rfc9111;
 mod store;
 mod support;
