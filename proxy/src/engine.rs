@@ -10,6 +10,7 @@ mod plan;
 mod post;
 mod purge;
 mod respond;
+mod validate;
 
 use crate::config::{Config, UpstreamHost};
 use crate::fill;
@@ -188,8 +189,8 @@ impl Engine {
         }
         // A request that wants a new answer must not get one that was asked for before it came; one that forbids storing
         // has nothing to share; a HEAD has no body to share.
-        let bodiless = plan.lookup.head && entry.is_none();
-        let alone = bodiless || plan.lookup.directives.no_store || forward == Forward::Request;
+        let alone =
+            plan.lookup.head || plan.lookup.directives.no_store || forward == Forward::Request;
         if alone {
             return self.fetch_alone(request, &plan, entry, forward).await;
         }

@@ -139,6 +139,12 @@ impl Store {
         self.memory.get(key, request, now).into()
     }
 
+    /// Every response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
+    /// all that this can spare is a body.
+    pub fn variants_in_memory(&self, key: &CacheKey, now: SystemTime) -> Vec<Arc<Entry>> {
+        self.memory.variants(key, now)
+    }
+
     /// Finds the response that this request selects. One that is past all its stale windows is
     /// never found. A stale one in memory is looked up in Redis once, where another replica may
     /// have put a newer one.

@@ -21,9 +21,14 @@ impl Outcome {
     fn parameters(&self) -> String {
         match *self {
             Self::Hit { ttl_s } | Self::Stale { ttl_s, .. } => format!("; hit; ttl={ttl_s}"),
-            Self::Revalidated { fwd, ttl_s, stored } => {
+            Self::Revalidated {
+                fwd,
+                status,
+                ttl_s,
+                stored,
+            } => {
                 let (fwd, stored) = (fwd.fwd(), if stored { "; stored" } else { "" });
-                format!("; fwd={fwd}; fwd-status=304{stored}; ttl={ttl_s}")
+                format!("; fwd={fwd}; fwd-status={status}{stored}; ttl={ttl_s}")
             }
             Self::Miss {
                 fwd,

@@ -11,7 +11,8 @@
 //! 3. [`selecting`]: which of the stored ones did an equal request get? (§4.1)
 //! 4. [`reuse`]: may that one be served now? (§4.2, §5.2.1, RFC 5861)
 //! 5. [`not_modified`]: does the client have it already? (§4.3.2)
-//! 6. [`add_conditions`], [`freshen`]: or is it still good? (§4.3)
+//! 6. [`add_conditions`], [`freshen`], [`freshen_by_head`]: or is it still good? [`add_tags`], [`named_by`]: or another
+//!    one? (§4.3)
 //! 7. [`storable`](storable()): may the upstream's answer be kept, and how long? (§3, §4.2, RFC 9213)
 //! 8. [`stale_on_error`]: and if there was no answer? (§4.2.4, RFC 5861)
 //! 9. [`invalidates`], [`invalidation_targets`]: what does an unsafe request make void? (§4.4)
@@ -21,8 +22,7 @@
 //! Where [`Profile::Safe`] goes beyond the standard, the branch says so.
 //!
 //! Left out, each by passing the request on or not storing the answer, which is always permitted:
-//! ranges and partial content (§3.3, §3.4), answers to other methods than `GET` and `POST`, updates by `HEAD`
-//! (§4.3.5), and validating several stored responses with one request (§4.3.1).
+//! ranges and partial content (§3.3, §3.4), and answers to other methods than `GET` and `POST`.
 
 mod cache_control;
 mod cache_status;
@@ -35,6 +35,7 @@ mod reason;
 mod request;
 mod reuse;
 mod rules;
+mod select;
 mod storable;
 mod target;
 mod targeted;
@@ -51,9 +52,11 @@ pub use reason::Reason;
 pub use request::{Consideration, Lookup, Pass, consider, forwarded_fields, strip_hop_by_hop};
 pub use reuse::{Reuse, reuse, shareable_with_waiters, stale_on_error};
 pub use rules::{Identity, Profile, Route, Rules, UnknownProfile};
+pub use select::{add_tags, named_by};
 pub use storable::{NotStorable, Storable, fields_to_store, storable};
 pub use target::{CanonicalTarget, QueryRules, TrackingParameters, Unkeyable, canonical_target};
 pub use validate::{
-    Freshened, add_conditions, freshen, insert_date, not_modified, not_modified_fields,
+    Freshened, HeadSays, add_conditions, freshen, freshen_by_head, insert_date, not_modified,
+    not_modified_fields,
 };
 pub use vary::{Vary, VarySpec, selecting, selecting_value, vary};

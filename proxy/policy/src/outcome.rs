@@ -130,10 +130,12 @@ pub enum Outcome {
         /// What permits it.
         why: StaleWhy,
     },
-    /// Upstream said 304; the stored response was sent.
+    /// Upstream confirmed the stored response; it was sent.
     Revalidated {
         /// Why upstream was asked.
         fwd: Forward,
+        /// By which status: 304, or 200 to a `HEAD`.
+        status: u16,
         /// Freshness left after the update.
         ttl_s: i64,
         /// It is kept, updated. A 304 may also forbid that.

@@ -1,7 +1,6 @@
 //! Conditional requests, upstream and from clients (RFC 9111 §4.3; RFC 9110 §13).
 //!
-//! Left out: choosing among several stored responses by the tag of a 304, since only one is ever
-//! validated at a time; `If-Match`, `If-Unmodified-Since` and `If-Range`, which go to the origin.
+//! Left out: `If-Match`, `If-Unmodified-Since` and `If-Range`, which go to the origin.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::cache_control::list_members;
 use crate::freshness::{date_s, unix_s};
+use crate::rules::Profile;
 use crate::storable::fields_to_store;
 
 /// The last second of the year 9999, after which an HTTP-date has no form.
@@ -76,11 +76,11 @@ fn any_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
 }
 
 /// The tag without its weakness (RFC 9110 §8.8.3.2: weak comparison).
-fn opaque(etag: &[u8]) -> &[u8] {
+pub(crate) fn opaque(etag: &[u8]) -> &[u8] {
     etag.strip_prefix(b"W/").unwrap_or(etag)
 }
 
-fn is_weak(etag: &HeaderValue) -> bool {
+pub(crate) fn is_weak(etag: &HeaderValue) -> bool {
     etag.as_bytes().starts_with(b"W/")
 }
 
@@ -123,10 +123,52 @@ pub enum Freshened {
 /// `Age` and `Date` describe one message, so the stored ones go even when the 304 brings none: its
 /// age counts from its own receipt. See [`insert_date`].
 pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshened {
-    if !same_representation(stored, not_modified) {
-        return Freshened::Mismatch;
+    match same_representation(stored, not_modified) {
+        true => Freshened::Updated(merge(stored, not_modified)),
+        false => Freshened::Mismatch,
     }
-    let update = fields_to_store(not_modified);
+}
+
+/// What a 200 to a `HEAD` does to the stored answer to a `GET` whose body has this length (§4.3.5).
+///
+/// The letter lets an answer that says nothing of the representation confirm it. That is a guess
+/// about content nobody has seen, so profile `safe` takes no word from it: [`HeadSays::Nothing`].
+pub fn freshen_by_head(
+    stored: &HeaderMap,
+    stored_length: usize,
+    head: &HeaderMap,
+    profile: Profile,
+) -> HeadSays {
+    let length = head.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    let agrees = length.is_none_or(|length| length == stored_length.to_string().as_bytes())
+        && [ETAG, LAST_MODIFIED].iter().all(|name| {
+            let received = head.get(name);
+            received.is_none() || received == stored.get(name)
+        });
+    let says_something = [CONTENT_LENGTH, ETAG, LAST_MODIFIED]
+        .iter()
+        .any(|name| head.contains_key(name));
+    match agrees {
+        true if profile == Profile::Safe && !says_something => HeadSays::Nothing,
+        true => HeadSays::Updated(merge(stored, head)),
+        false => HeadSays::Changed,
+    }
+}
+
+/// What a 200 to a `HEAD` says of the stored answer to a `GET`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadSays {
+    /// It is still good, and its fields are now these: see [`Freshened::Updated`].
+    Updated(HeaderMap),
+    /// The representation is another one: what is stored is stale from now on.
+    Changed,
+    /// Neither.
+    Nothing,
+}
+
+/// §3.2: the newer fields in place of the stored ones of the same name.
+fn merge(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
+    let update = fields_to_store(newer);
     let mut merged = fields_to_store(stored);
     merged.remove(AGE);
     merged.remove(DATE);
@@ -136,10 +178,12 @@ pub fn freshen(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshened {
             merged.append(name.clone(), value.clone());
         }
     }
-    Freshened::Updated(fields_to_store(&merged))
+    fields_to_store(&merged)
 }
 
-/// §3.2: all but what says how the stored bytes are framed.
+/// §3.2: all but `Content-Length`, and `Content-Range`, which is processed and removed wherever a part
+/// is received. Every other field is updated, those with `Content-` in their names among them: what
+/// is stored here is the response as it was received, so none of them says anything of our storage.
 fn may_update(name: &HeaderName) -> bool {
     ![CONTENT_LENGTH, CONTENT_RANGE].contains(name)
 }
@@ -156,8 +200,9 @@ fn same_representation(stored: &HeaderMap, new: &HeaderMap) -> bool {
 }
 
 /// Without any validator the 304 is taken to be about what was asked. The letter of §4.3.4 would fetch
-/// anew where the stored response has one; but the request named that one representation only, and
-/// origins that leave the tag out of a 304 are many.
+/// anew where the stored response has one. But the request named that one representation only, and
+/// RFC 9110 §15.4.5 does not ask an origin to repeat `Last-Modified` in a 304: by the letter,
+/// validation by date would be in vain with every origin that follows that section.
 fn same_date(stored: &HeaderMap, new: &HeaderMap) -> bool {
     match date_s(new, LAST_MODIFIED) {
         Some(changed) => Some(changed) == date_s(stored, LAST_MODIFIED),

@@ -9,14 +9,14 @@ use super::{Engine, Plan, Request};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, Mark, Put};
+use crate::store::{Entry, Mark};
 use crate::upstream::{UpstreamBody, UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
-    CacheKey, ErrorCause, Exchange, Failure, Forward, Freshened, Lookup, NotStorable, Route,
-    Storable, Stored, StoredPolicy, Vary, VarySpec, add_conditions, fields_to_store, freshen,
-    insert_date, selecting, stale_on_error, storable, strip_hop_by_hop, vary,
+    CacheKey, ErrorCause, Exchange, Failure, Forward, Lookup, NotStorable, Route, Storable, Stored,
+    StoredPolicy, Vary, VarySpec, add_conditions, add_tags, fields_to_store, insert_date,
+    selecting, stale_on_error, storable, strip_hop_by_hop, vary,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(super) enum Ended {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum How {
     Validated {
+        /// What the upstream said: 304, or 200 to a HEAD.
+        status: StatusCode,
         /// The store took it, updated.
         kept: bool,
     },
@@ -80,16 +82,19 @@ pub(super) enum Landed {
 
 /// A fetch to be made.
 pub(super) struct Job {
-    key: CacheKey,
-    lookup: Lookup,
+    pub(super) key: CacheKey,
+    pub(super) lookup: Lookup,
     /// Every field of the client's: `Vary` may name any of them.
-    client: HeaderMap,
-    upstream: UpstreamRequest,
-    entry: Option<Arc<Entry>>,
+    pub(super) client: HeaderMap,
+    pub(super) upstream: UpstreamRequest,
+    /// The stored response that the request selects, to be validated.
+    pub(super) entry: Option<Arc<Entry>>,
+    /// When it selects none: what other requests selected, of which a 304 may name one.
+    pub(super) others: Vec<Arc<Entry>>,
     permit: Option<Permit<Shared>>,
     flight: FlightKey,
     route: Route,
-    mark: Mark,
+    pub(super) mark: Mark,
 }
 
 impl Job {
@@ -102,14 +107,23 @@ impl Job {
         permit: Option<Permit<Shared>>,
     ) -> Self {
         let mut upstream = engine.upstream_request(request, plan);
-        if entry.is_some() {
-            // A stored response is validated whole, for whoever comes next: a HEAD's answer would have no body.
+        if permit.is_some() {
+            // Others take part in the answer, and a HEAD's would have no body for them.
             upstream.method = Method::GET;
         }
+        let others = match (&entry, forward) {
+            (None, Forward::VaryMiss) => engine.others(request, plan),
+            _ => Vec::new(),
+        };
         let likely_uncacheable =
             plan.lookup.names_caller || plan.lookup.head || forward == Forward::HitForMiss;
         if let Some(entry) = &entry {
             add_conditions(&mut upstream.headers, &entry.headers);
+        } else if add_tags(
+            &mut upstream.headers,
+            others.iter().map(|other| &other.headers),
+        ) {
+            // The client's own conditions are judged on what the upstream selects.
         } else if permit.is_none() && likely_uncacheable {
             // Nobody else gets this answer, so the client's own copy may spare the upstream the body.
             for name in CLIENT_CONDITIONS {
@@ -124,6 +138,7 @@ impl Job {
             client: request.headers.clone(),
             upstream,
             entry,
+            others,
             permit,
             flight: plan.flight(),
             route: plan.route.clone(),
@@ -131,7 +146,7 @@ impl Job {
         }
     }
 
-    fn publish(&self, published: Published<Shared>) {
+    pub(super) fn publish(&self, published: Published<Shared>) {
         if let Some(permit) = &self.permit {
             permit.publish(published);
         }
@@ -139,9 +154,10 @@ impl Job {
 }
 
 /// An answer that the policy would keep.
-struct Keep {
-    policy: StoredPolicy,
-    vary: Option<VarySpec>,
+pub(super) struct Keep {
+    pub(super) policy: StoredPolicy,
+    pub(super) vary: Option<VarySpec>,
+    pub(super) selecting: Box<[u8]>,
 }
 
 impl Engine {
@@ -157,7 +173,7 @@ impl Engine {
         }
     }
 
-    async fn run(&self, mut job: Job, mut landed: oneshot::Sender<Landed>) {
+    pub(super) async fn run(&self, mut job: Job, mut landed: oneshot::Sender<Landed>) {
         let request_time = clock::now();
         let started = Instant::now();
         let fetch = self.upstream.fetch(&job.upstream);
@@ -180,9 +196,14 @@ impl Engine {
             request_time,
             response_time: clock::now(),
         };
+        if response.status == StatusCode::NOT_MODIFIED && job.is_conditional() {
+            return self.validated(job, landed, response, times).await;
+        }
         if let Some(entry) = job.entry.clone() {
-            if response.status == StatusCode::NOT_MODIFIED {
-                return self.validated(job, landed, &entry, response, times).await;
+            if response.status == StatusCode::OK && job.upstream.method == Method::HEAD {
+                return self
+                    .head_received(job, landed, &entry, response, times)
+                    .await;
             }
             if is_server_error(response.status)
                 && stale_on_error(&entry.policy, &job.lookup, times.response_time)
@@ -192,6 +213,7 @@ impl Engine {
             }
         }
         job.entry = None;
+        job.others.clear();
         self.received(job, landed, response, times).await;
     }
 
@@ -217,75 +239,31 @@ impl Engine {
         share(job, landed, ended);
     }
 
-    /// The stored response is still good (RFC 9111 §4.3.4), or the 304 belongs to another and the fetch is made anew.
-    async fn validated(
-        &self,
-        mut job: Job,
-        landed: oneshot::Sender<Landed>,
-        entry: &Arc<Entry>,
-        mut response: UpstreamResponse,
-        times: Exchange,
-    ) {
-        response.body.release().await;
-        let Freshened::Updated(mut headers) = freshen(&entry.headers, &response.headers) else {
-            for name in CLIENT_CONDITIONS {
-                job.upstream.headers.remove(name);
-            }
-            job.entry = None;
-            return Box::pin(self.run(job, landed)).await;
-        };
-        insert_date(&mut headers, times.response_time);
-        let keep = self.keepable(&job, entry.status, &headers, times);
-        let mut entry = Entry {
-            headers,
-            ..Entry::clone(entry)
-        };
-        match keep {
-            Ok(keep) => {
-                entry.policy = keep.policy;
-                let put = self.store.put(entry.clone(), job.mark, times.response_time);
-                let (entry, kept) = (Arc::new(entry), put == Put::Stored);
-                let how = How::Validated { kept };
-                share(&job, landed, Ended::Stored { entry, how });
-            }
-            // What is no longer to be kept is for the client that validated it, and for nobody else.
-            Err(_) => {
-                self.forget(&job.key).await;
-                job.publish(Published::GoAlone);
-                let (entry, how) = (Arc::new(entry), How::Validated { kept: false });
-                drop(landed.send(Landed::Ended(Ended::Stored { entry, how })));
-            }
-        }
-    }
-
     /// A new response: into the store and to all who wait, or to its client alone.
-    async fn received(
+    pub(super) async fn received(
         &self,
         job: Job,
         landed: oneshot::Sender<Landed>,
         response: UpstreamResponse,
         times: Exchange,
     ) {
-        let keep = self
-            .keepable(&job, response.status, &response.headers, times)
-            .map_err(Stored::No)
-            .and_then(|keep| {
-                if self.is_too_large(&response.headers) {
-                    Err(Stored::TooLarge)
-                } else {
-                    Ok(keep)
-                }
-            });
+        let keep = match job.upstream.method == Method::GET {
+            true => self.keepable(&job, response.status, &response.headers, times),
+            // Its answer has no content to keep.
+            false => Err(NotStorable::Method),
+        };
+        let keep = keep.map_err(Stored::No).and_then(|keep| {
+            if self.is_too_large(&response.headers) {
+                Err(Stored::TooLarge)
+            } else {
+                Ok(keep)
+            }
+        });
         let keep = match keep {
             Ok(keep) => keep,
             Err(stored) => return self.to_its_client(&job, landed, response, stored),
         };
         self.flights.unmark(&job.flight);
-        let selecting = keep
-            .vary
-            .as_ref()
-            .map(|spec| selecting(spec, &job.client))
-            .unwrap_or_default();
         let mut headers = fields_to_store(&response.headers);
         insert_date(&mut headers, times.response_time);
         let mut own = response.headers;
@@ -296,7 +274,7 @@ impl Engine {
             headers,
             policy: keep.policy,
             vary: keep.vary,
-            selecting: selecting.into(),
+            selecting: keep.selecting,
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
         if let Some(reader) = coming.fill.reader() {
@@ -342,7 +320,7 @@ impl Engine {
         coming.fill.finish(end);
     }
 
-    fn to_its_client(
+    pub(super) fn to_its_client(
         &self,
         job: &Job,
         landed: oneshot::Sender<Landed>,
@@ -375,19 +353,17 @@ impl Engine {
         }
     }
 
-    fn keepable(
+    /// May this be kept as the answer to a GET?
+    pub(super) fn keepable(
         &self,
         job: &Job,
         status: StatusCode,
         headers: &HeaderMap,
         times: Exchange,
     ) -> Result<Keep, NotStorable> {
-        if job.upstream.method != Method::GET {
-            return Err(NotStorable::Method);
-        }
         let rules = &self.config.rules;
         match storable(
-            &job.upstream.method,
+            &Method::GET,
             &job.client,
             &job.lookup,
             status,
@@ -397,10 +373,15 @@ impl Engine {
             &job.route,
         ) {
             Storable::No(why) => Err(why),
-            Storable::Yes(policy) => Ok(Keep {
-                policy,
-                vary: selected_by(&job.route, headers)?,
-            }),
+            Storable::Yes(policy) => {
+                let vary = selected_by(&job.route, headers)?;
+                let selecting = vary.as_ref().map(|spec| selecting(spec, &job.client));
+                Ok(Keep {
+                    policy,
+                    vary,
+                    selecting: selecting.unwrap_or_default().into(),
+                })
+            }
         }
     }
 
@@ -433,7 +414,7 @@ impl Coming {
 }
 
 /// Gives the answer to those who wait and to the client that leads.
-fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
+pub(super) fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
     job.publish(Published::Shared(Shared::Ended(ended.clone())));
     drop(landed.send(Landed::Ended(ended)));
 }

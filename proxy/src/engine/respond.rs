@@ -99,8 +99,9 @@ impl Engine {
                 let now = clock::now();
                 let ttl_s = entry.policy.ttl_s(now);
                 let outcome = match how {
-                    How::Validated { kept } => Outcome::Revalidated {
+                    How::Validated { status, kept } => Outcome::Revalidated {
                         fwd: forward,
+                        status: status.as_u16(),
                         ttl_s,
                         stored: *kept,
                     },

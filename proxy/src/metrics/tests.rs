@@ -38,6 +38,7 @@ fn one_of_each() -> [Outcome; 6] {
         },
         Outcome::Revalidated {
             fwd: Forward::Stale,
+            status: 304,
             ttl_s: 9,
             stored: true,
         },

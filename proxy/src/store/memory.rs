@@ -146,6 +146,16 @@ impl Memory {
         }
     }
 
+    /// All variants of a URL, the one stored last first.
+    pub(super) fn variants(&self, key: &CacheKey, now: SystemTime) -> Vec<Arc<Entry>> {
+        let Some(slot) = self.slots.peek(key) else {
+            return Vec::new();
+        };
+        let newest_first = slot.variants.iter().rev();
+        let alive = newest_first.filter(|held| is_alive(held, now));
+        alive.map(|held| Arc::clone(&held.entry)).collect()
+    }
+
     /// Stores a response in place of an older one that the same request selects; one with another
     /// `Vary` takes the place of all. False when it is too large, and then the older one is gone
     /// all the same: it is no longer what the upstream says.

@@ -8,6 +8,7 @@ mod outcome;
 mod post;
 mod request;
 mod reuse;
+mod select;
 mod storable;
 mod support;
 mod target;

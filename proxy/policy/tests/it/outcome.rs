@@ -53,6 +53,7 @@ fn every_outcome_says_the_same_to_everybody() {
         (
             Outcome::Revalidated {
                 fwd: Forward::Stale,
+                status: 304,
                 ttl_s: 300,
                 stored: true,
             },
@@ -63,6 +64,7 @@ fn every_outcome_says_the_same_to_everybody() {
         (
             Outcome::Revalidated {
                 fwd: Forward::Request,
+                status: 304,
                 ttl_s: -1,
                 stored: false,
             },

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, StatusCode};
 use larder_policy::{
-    Freshened, add_conditions, freshen, insert_date, not_modified, not_modified_fields,
+    Freshened, HeadSays, Profile, add_conditions, freshen, freshen_by_head, insert_date,
+    not_modified, not_modified_fields,
 };
 use proptest::prelude::*;
 
@@ -158,6 +159,48 @@ fn updated(stored: &HeaderMap, new: &HeaderMap) -> HeaderMap {
         Freshened::Updated(fields) => fields,
         Freshened::Mismatch => panic!("a mismatch"),
     }
+}
+
+#[test]
+fn a_200_to_head_confirms_what_it_agrees_with_and_ends_what_it_does_not() {
+    let stored = fields("ETag: \"a\"\nLast-Modified: {-5}\nCache-Control: max-age=5\nX-Old: 1");
+    // HEAD's answer, does it agree; none when it says nothing. The stored body has nine bytes.
+    let rows = [
+        ("ETag: \"a\"", Some(true)),
+        ("ETag: \"b\"", Some(false)),
+        ("ETag: W/\"a\"", Some(false)),
+        ("Last-Modified: {-5}", Some(true)),
+        ("Last-Modified: {-4}", Some(false)),
+        ("Content-Length: 8", Some(false)),
+        ("Content-Length: 9", Some(true)),
+        ("Content-Length: 10", Some(false)),
+        ("Content-Length: 09", Some(false)),
+        ("ETag: \"a\"\nLast-Modified: {-4}", Some(false)),
+        ("ETag: \"a\"\nContent-Length: 8", Some(false)),
+        ("X-New: 1", None),
+    ];
+    for (head, agrees) in rows {
+        for profile in [Profile::Rfc, Profile::Safe] {
+            let got = freshen_by_head(&stored, 9, &fields(head), profile);
+            match (agrees, profile) {
+                (Some(false), _) => assert_eq!(got, HeadSays::Changed, "{head}"),
+                (None, Profile::Safe) => assert_eq!(got, HeadSays::Nothing, "{head}"),
+                _ => assert!(matches!(got, HeadSays::Updated(_)), "{head}"),
+            }
+        }
+    }
+    let head = fields("ETag: \"a\"\nCache-Control: max-age=50\nContent-Length: 9\nX-New: 1");
+    let updated =
+        fields("ETag: \"a\"\nLast-Modified: {-5}\nCache-Control: max-age=50\nX-Old: 1\nX-New: 1");
+    let got = freshen_by_head(&stored, 9, &head, Profile::Safe);
+    assert_eq!(got, HeadSays::Updated(updated));
+    let untagged = fields("X-Old: 1");
+    let got = freshen_by_head(&untagged, 9, &fields("ETag: \"a\""), Profile::Rfc);
+    assert_eq!(
+        got,
+        HeadSays::Changed,
+        "a validator that is new is no match"
+    );
 }
 
 #[test]

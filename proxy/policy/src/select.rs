@@ -1,0 +1,63 @@
+//! Validating several stored responses at once (RFC 9111 §4.3.1, §4.3.3, §4.3.4).
+//!
+//! A request that selects none of a target's stored responses may still be answered by one of them: the upstream is told
+//! all their tags, and a 304 names the one that it would send. Left out: responses without a strong or weak tag, which a 304
+//! can't name.
+
+use http::HeaderMap;
+use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+
+use crate::freshness::date_s;
+use crate::validate::{is_weak, opaque};
+
+/// As many tags as are worth their bytes in a request.
+const TAGS_MAX: usize = 16;
+/// No tag that is longer is sent beside others: sixteen of this length make a field of 4 KiB.
+const TAG_BYTES_MAX: usize = 256;
+
+/// Puts the tags of stored responses into an upstream request that has no conditions; false when there are none. Those that
+/// come first are preferred.
+pub fn add_tags<'a>(
+    upstream: &mut HeaderMap,
+    stored: impl IntoIterator<Item = &'a HeaderMap>,
+) -> bool {
+    let mut tags: Vec<&[u8]> = Vec::new();
+    for tag in stored.into_iter().filter_map(listable_tag) {
+        if tags.len() < TAGS_MAX && !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    let list = HeaderValue::from_bytes(&tags.join(&b", "[..]));
+    match list {
+        Ok(list) if !tags.is_empty() => upstream.insert(IF_NONE_MATCH, list).is_none(),
+        _ => false,
+    }
+}
+
+/// Which of the stored responses does this 304 name (§4.3.4)? Of several the most recent, by its `Date`.
+///
+/// A strong tag names those with the very same one; a weak one those that correspond to it by weak comparison. A 304
+/// without a tag names none of several.
+pub fn named_by<'a, S>(
+    not_modified: &HeaderMap,
+    stored: impl IntoIterator<Item = &'a S>,
+    fields: impl Fn(&S) -> &HeaderMap,
+) -> Option<&'a S> {
+    let tag = not_modified.get(ETAG)?;
+    let names = |ours: &HeaderValue| match is_weak(tag) {
+        true => opaque(ours.as_bytes()) == opaque(tag.as_bytes()),
+        false => ours == tag,
+    };
+    let named = stored
+        .into_iter()
+        .filter(|stored| fields(stored).get(ETAG).is_some_and(names));
+    named.max_by_key(|stored| date_s(fields(stored), http::header::DATE))
+}
+
+/// The tag, when it is one (RFC 9110 §8.8.3) that can stand in a list.
+fn listable_tag(stored: &HeaderMap) -> Option<&[u8]> {
+    let tag = stored.get(ETAG)?.as_bytes();
+    let inner = opaque(tag).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let is_etagc = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..);
+    (tag.len() <= TAG_BYTES_MAX && inner.iter().all(is_etagc)).then_some(tag)
+}
