@@ -4,6 +4,8 @@
 //! goes any further; connections that open with the HTTP/2 preface go to Pingora as they are. A slow head costs a deadline,
 //! an idle connection its idle time, and all connections together are capped. What this leaves out: answering.
 
+mod chunks;
+mod gate;
 mod head;
 mod refuse;
 
@@ -11,6 +13,8 @@ use crate::config::Timeouts;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use bytes::BytesMut;
+use chunks::{Broken, Chunks};
+use gate::{Gate, Rest};
 use head::{Body, Fault};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
@@ -199,14 +203,26 @@ impl Front {
         body: Body,
         draining: &ShutdownWatch,
     ) -> Option<Stream> {
-        let prefix = own_bytes(buffer, head_bytes, body);
-        let mut session = ServerSession::new_http1(stream);
+        let upgrade = head::asks_for_upgrade(buffer.get(..head_bytes).unwrap_or_default());
+        let (own, rest) = match own_bytes(buffer, head_bytes, body) {
+            Ok(own) => own,
+            Err(Broken) => {
+                let fault = Fault::Malformed("The request's chunks are malformed.");
+                refuse::refuse(stream, fault, &self.metrics).await;
+                return None;
+            }
+        };
+        let gate = Gate::new(stream, rest, upgrade);
+        let mut session = ServerSession::new_http1(Box::new(gate));
         session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
         let mut settings = HttpPersistentSettings::for_session(&session);
-        settings.set_pipelined_prefix(prefix);
+        settings.set_pipelined_prefix(own);
         settings.apply_to_session(&mut session);
         let reused = self.proxy.process_new_http(session, draining).await?;
         let (stream, _) = reused.consume();
+        let gate = stream.into_any().downcast::<Gate>().ok()?;
+        let (stream, next) = gate.open();
+        buffer.extend_from_slice(&next);
         Some(stream)
     }
 
@@ -279,16 +295,27 @@ impl Front {
     }
 }
 
-/// Takes the request's own bytes. What follows them is the next request's and stays with us: Pingora would take it for an
-/// offence. Where chunks end is Pingora's to find.
-fn own_bytes(buffer: &mut BytesMut, head_bytes: usize, body: Body) -> BytesMut {
-    let body_bytes = match body {
-        Body::None => 0,
-        Body::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
-        Body::Chunked => return std::mem::take(buffer),
+/// Takes the request's own bytes, and tells what has yet to come. What follows them is the next request's and stays with us.
+fn own_bytes(
+    buffer: &mut BytesMut,
+    head_bytes: usize,
+    body: Body,
+) -> Result<(BytesMut, Rest), Broken> {
+    let read = buffer.len().saturating_sub(head_bytes);
+    let (body_bytes, rest) = match body {
+        Body::None => (0, Rest::None),
+        Body::Sized(bytes) => {
+            let own = usize::try_from(bytes).map_or(read, |bytes| bytes.min(read));
+            (own, Rest::Sized(bytes.saturating_sub(own as u64)))
+        }
+        Body::Chunked => {
+            let mut chunks = Chunks::default();
+            let own = chunks.take(buffer.get(head_bytes..).unwrap_or_default())?;
+            (own, Rest::Chunked(chunks))
+        }
     };
     let end = head_bytes.saturating_add(body_bytes).min(buffer.len());
-    buffer.split_to(end)
+    Ok((buffer.split_to(end), rest))
 }
 
 /// Resolves when draining begins.

@@ -97,6 +97,15 @@ pub(super) fn check(head: &[u8]) -> Result<Body, Fault> {
     framing.body(http_1_0)
 }
 
+/// Does a checked head ask to go on in another protocol (RFC 9110 §7.8)?
+pub(super) fn asks_for_upgrade(head: &[u8]) -> bool {
+    let named = |line: &[u8]| {
+        line.get(..8)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"upgrade:"))
+    };
+    head.split(|&byte| byte == b'\n').skip(1).any(named)
+}
+
 struct RequestLine<'a> {
     method: &'a [u8],
     target: &'a [u8],
@@ -283,7 +292,7 @@ impl Framing<'_> {
 }
 
 /// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -293,7 +302,7 @@ fn is_target(byte: u8) -> bool {
 }
 
 /// RFC 9110 §5.5: visible characters, blanks, tabs and obs-text.
-fn is_value(byte: u8) -> bool {
+pub(super) fn is_value(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
