@@ -16,5 +16,6 @@ mod process;
 mod redis_tier;
 mod rfc9111;
 mod selection;
+mod smuggling;
 mod store;
 mod support;
