@@ -330,7 +330,7 @@ impl Engine {
                     stored,
                     collapsed: false,
                 };
-                self.fetched(request, status, &headers, Body::Own(body), outcome)
+                respond::unstored(request, status, headers, Body::Own(body), outcome)
             }
         }
     }

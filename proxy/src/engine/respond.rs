@@ -69,7 +69,7 @@ impl Engine {
         respond(request, status, headers, body, outcome)
     }
 
-    /// A response as it came from the upstream just now.
+    /// A response as it came from the upstream just now, and is being stored.
     pub(super) fn fetched(
         &self,
         request: &Request<'_>,
@@ -139,6 +139,18 @@ impl Engine {
             outcome,
         )
     }
+}
+
+/// A response that is not stored: what the request asks on condition is not for a cache to judge by it (RFC 9111 §4.3.2).
+pub(super) fn unstored(
+    request: &Request<'_>,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: Body,
+    outcome: Outcome,
+) -> Answer {
+    label(&mut headers, &outcome);
+    respond(request, status, headers, body, outcome)
 }
 
 fn respond(

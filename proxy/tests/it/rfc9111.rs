@@ -234,6 +234,41 @@ async fn a_client_with_another_tag_gets_the_validated_answer_whole() {
     }
 }
 
+/// §4.3.2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_is_judged_only_by_what_is_stored() {
+    let upstream = Upstream::start(async |asked| {
+        let fields = |cache_control| [("cache-control", cache_control), ("etag", "\"e\"")];
+        match asked.target.as_str() {
+            // The origin's own answer, whatever it makes of conditions.
+            "/unstored" => respond(200, &fields("no-store"), "x"),
+            _ => respond(200, &fields("max-age=60"), "x"),
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let condition = [("if-none-match", "\"e\"")];
+    for (method, target, status) in [
+        (Method::GET, "/unstored", 200),
+        (Method::GET, "/unstored", 200),
+        (Method::HEAD, "/unstored", 200),
+        (Method::POST, "/stored", 200),
+        (Method::GET, "/stored", 304),
+        (Method::HEAD, "/stored", 304),
+        (Method::POST, "/stored", 200),
+    ] {
+        let got = proxy.send(method.clone(), target, &condition, "").await;
+        assert_eq!(got.status, status, "{method} {target}");
+    }
+    proxy.get("/stored").await;
+    let passed = proxy
+        .get_with("/stored", &[("if-match", "\"other\"")])
+        .await;
+    assert_eq!((passed.status, passed.result()), (200, "BYPASS"));
+    let asked = upstream.asked().pop().unwrap();
+    assert_eq!(asked.headers["if-match"], "\"other\"");
+}
+
 /// §4.3.3
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_answer_to_a_validation_takes_the_place_of_the_stored_one() {
@@ -299,10 +334,8 @@ async fn directives_pass_in_both_directions_known_or_not() {
     }
 }
 
-/// §5.2.1.5
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_forbids_storing_leaves_nothing_in_memory_or_redis() {
-    let upstream = counting("public, max-age=60").await;
+/// Asks for `/secret` with a directive, and sees that afterwards the store holds the answer to `/open` alone.
+async fn leaves_nothing(upstream: &Upstream, cache_control: &str, detail: &str) {
     let redis = PrivateRedis::start().await;
     let url = redis.url();
     let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
@@ -312,16 +345,13 @@ async fn a_request_that_forbids_storing_leaves_nothing_in_memory_or_redis() {
     })
     .await;
     let keys = || redis.ask::<u64>(&redis::cmd("DBSIZE"));
-    for cache_control in ["no-store", "max-age=5, No-Store"] {
+    for _ in 0..2 {
         let got = proxy
             .get_with("/secret", &[("cache-control", cache_control)])
             .await;
         assert_eq!(got.result(), "MISS");
-        assert!(
-            got.field("cache-status")
-                .ends_with("detail=request-no-store"),
-            "{got:?}"
-        );
+        let status = got.field("cache-status");
+        assert!(status.ends_with(detail), "{got:?}");
     }
     // Writes to Redis are made in order: when this one is there, an earlier one would be.
     proxy.get("/open").await;
@@ -329,6 +359,29 @@ async fn a_request_that_forbids_storing_leaves_nothing_in_memory_or_redis() {
     assert_eq!(keys(), 1);
     let stats = proxy.admin(Method::GET, "/cache/stats").await;
     assert!(stats.body.contains("\"total_keys\":1}"), "{}", stats.body);
+}
+
+/// §5.2.1.5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_forbids_storing_leaves_nothing_in_memory_or_redis() {
+    let upstream = counting("public, max-age=60").await;
+    for cache_control in ["no-store", "max-age=5, No-Store"] {
+        leaves_nothing(&upstream, cache_control, "detail=request-no-store").await;
+    }
+}
+
+/// §5.2.2.5
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_forbids_storing_leaves_nothing_in_memory_or_redis() {
+    let upstream = Upstream::start(async |asked| {
+        let cache_control = match asked.target.as_str() {
+            "/secret" => "public, max-age=60, no-store",
+            _ => "max-age=60",
+        };
+        respond(200, &[("cache-control", cache_control)], "x")
+    })
+    .await;
+    leaves_nothing(&upstream, "max-stale", "detail=no-store").await;
 }
 
 /// §5.2.2.4

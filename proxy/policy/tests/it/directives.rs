@@ -114,6 +114,33 @@ fn restrictive_directives_count_in_any_case_place_and_with_any_argument() {
 }
 
 #[test]
+fn unknown_directives_change_nothing() {
+    let plain = crate::support::kept("Cache-Control: max-age=60, stale-if-error=5");
+    for odd in [
+        "x-odd",
+        "X-Odd=1",
+        "x-odd=\"no-store, private\"",
+        "max-age-x=1",
+        "xmax-age=1",
+        "s-max-age=1",
+        "nostore",
+        "no_cache",
+        "=5",
+        "\"no-store\"",
+        "max-stale=1",
+        "only-if-cached",
+        "min-fresh=100",
+    ] {
+        for row in [
+            format!("Cache-Control: {odd}, max-age=60, stale-if-error=5"),
+            format!("Cache-Control: max-age=60, stale-if-error=5\nCache-Control: {odd}"),
+        ] {
+            assert_eq!(crate::support::kept(&row), plain, "{row}");
+        }
+    }
+}
+
+#[test]
 fn request_directives_are_read_and_unreadable_ones_dropped() {
     let none = RequestDirectives::default();
     let rows = [

@@ -64,6 +64,29 @@ fn every_form_of_a_date_is_read_in_any_case() {
 }
 
 #[test]
+fn a_local_time_zone_changes_nothing() {
+    // The zone is read once in a process, so these tests are run in others.
+    let tests = [
+        "freshness::every_form_of_a_date_is_read_in_any_case",
+        "freshness::lifetime_follows_the_order_of_the_standard",
+        "freshness::initial_age_is_the_greater_of_what_clocks_and_caches_say",
+    ];
+    for zone in ["Pacific/Auckland", "XXX+11:30", "XXX-13:45YYY"] {
+        let run = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .env("TZ", zone)
+            .arg("--exact")
+            .args(tests)
+            .output()
+            .expect("it runs again");
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(
+            run.status.success() && said.contains("3 passed"),
+            "{zone}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_guess_is_a_tenth_of_the_time_since_the_last_change_up_to_a_day() {
     let rows = [
         (9, 0),

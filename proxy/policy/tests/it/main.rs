@@ -4,6 +4,7 @@ mod directives;
 mod freshness;
 mod invalidate;
 mod key;
+mod musts;
 mod outcome;
 mod post;
 mod request;
