@@ -3,9 +3,10 @@
 //! The life of a request: [`plan`] turns it into a key and what goes upstream, or says why it is none of the cache's
 //! business; the store is asked; the policy says what the found response is good for; [`fetch`] asks the upstream once for
 //! all who want the same; [`respond`] dresses what is sent. What must stay true: whatever the store does, the request is
-//! answered; an answer is stored only whole; what is keyed is what is forwarded.
+//! answered; an answer is stored whole, or as the part that it is ([`partial`]); what is keyed is what is forwarded.
 
 mod fetch;
+mod partial;
 mod plan;
 mod post;
 mod purge;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use fetch::{Ended, Job, Landed, Shared};
 use http::{HeaderMap, Method, StatusCode};
 use larder_policy::{Failure, Forward, Lookup, Outcome, Pass, Reuse, StaleWhy, reuse};
+use partial::PartJudged;
 use plan::Plan;
 pub(crate) use plan::add_via;
 pub use plan::via_pseudonym;
@@ -166,6 +168,10 @@ impl Engine {
                 Reuse::Validate(forward) => (Some(entry), forward),
                 Reuse::NotForCaller => (None, Forward::CallerNamed),
             },
+            Found::Part(part) => match self.judge_part(request, &plan, part, now) {
+                PartJudged::Answer(answer) => return answer,
+                PartJudged::Ask(part, forward) => (part, forward),
+            },
             Found::VaryMiss => (None, Forward::VaryMiss),
             Found::Miss => (None, Forward::UriMiss),
         };
@@ -189,8 +195,11 @@ impl Engine {
         }
         // A request that wants a new answer must not get one that was asked for before it came; one that forbids storing
         // has nothing to share; a HEAD has no body to share.
-        let alone =
-            plan.lookup.head || plan.lookup.directives.no_store || forward == Forward::Request;
+        // And a part is of no use to those who wait for the whole.
+        let alone = plan.lookup.head
+            || plan.lookup.directives.no_store
+            || forward == Forward::Request
+            || partial::goes_for_part(request, entry.as_deref());
         if alone {
             return self.fetch_alone(request, &plan, entry, forward).await;
         }

@@ -6,7 +6,7 @@
 //! memory stays bounded and nobody new may join. The same holds from the start for bodies that come while those on their way
 //! hold all that they may together: slow readers make bodies wait in memory, stored or not. A failed body ends in the failure for every reader, never in a clean end.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use larder_policy::Failure;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -169,6 +169,8 @@ impl Fill {
         Some(Reader {
             fill: self.clone(),
             number,
+            skip_bytes: 0,
+            left_bytes: None,
         })
     }
 
@@ -200,11 +202,46 @@ impl Drop for Fill {
 pub struct Reader {
     fill: Arc<Fill>,
     number: u64,
+    /// How much still comes before what its client wants.
+    skip_bytes: u64,
+    /// How much its client still wants, when that is not everything.
+    left_bytes: Option<u64>,
 }
 
 impl Reader {
+    /// The same reader for so many bytes after the first `skip_bytes` alone.
+    pub fn limited(mut self, skip_bytes: u64, bytes: u64) -> Self {
+        self.skip_bytes = skip_bytes;
+        self.left_bytes = Some(bytes);
+        self
+    }
+
     /// The next chunk; `None` at the end; the failure when the body broke off.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(mut left) = self.left_bytes else {
+            return self.next_of_all().await;
+        };
+        while left > 0 {
+            let Some(mut chunk) = self.next_of_all().await? else {
+                // Shorter than was said, after a part of it was promised.
+                return Err(Failure::UpstreamBroken);
+            };
+            let skipped = chunk
+                .len()
+                .min(usize::try_from(self.skip_bytes).unwrap_or(usize::MAX));
+            self.skip_bytes -= skipped as u64;
+            chunk.advance(skipped);
+            chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= chunk.len() as u64;
+            self.left_bytes = Some(left);
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn next_of_all(&self) -> Result<Option<Bytes>, Failure> {
         loop {
             let changed = self.fill.changed.notified();
             if let Some(step) = self.step() {
@@ -271,6 +308,24 @@ mod tests {
         assert_eq!(late.await.unwrap().unwrap(), b"hello world");
         assert_eq!(after.unwrap(), b"hello world");
         assert_eq!(fill.whole(b"").unwrap(), "hello world");
+    }
+
+    #[tokio::test]
+    async fn a_limited_reader_gets_its_part_however_the_chunks_fall() {
+        for (skip, bytes, part) in [(0, 1, "0"), (2, 3, "234"), (3, 6, "345678"), (9, 1, "9")] {
+            let fill = Fill::new(100, Budget::new(1000));
+            let reader = fill.reader().unwrap().limited(skip, bytes);
+            for chunk in ["012", "3", "45678", "9"] {
+                fill.push(Bytes::from_static(chunk.as_bytes()))
+                    .await
+                    .unwrap();
+            }
+            // The part is whole before the body's end is known.
+            assert_eq!(read_all(reader).await.unwrap(), part.as_bytes());
+            let reader = fill.reader().unwrap().limited(skip, 11 - skip);
+            fill.finish(Ok(()));
+            assert_eq!(read_all(reader).await, Err(Failure::UpstreamBroken));
+        }
     }
 
     #[tokio::test]

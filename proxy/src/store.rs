@@ -35,8 +35,10 @@ const WRITE_KIB_MIN: u32 = 64;
 /// The answer to a look-up.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// This one.
+    /// This one, whole.
     Hit(Arc<Entry>),
+    /// This one, of which only a part is stored: no answer to anybody who asks for more than is in it.
+    Part(Arc<Entry>),
     /// Responses of this URL, but none that this request selects.
     VaryMiss,
     /// Nothing.
@@ -59,7 +61,7 @@ pub enum Put {
     Stored,
     /// Its key was purged while it was fetched.
     Invalidated,
-    /// Too large for memory, and there is no Redis.
+    /// Too large for memory, and there is no Redis; or a part of what is there whole.
     TooLarge,
     /// Too large for memory, and too much is on its way to Redis already.
     Capacity,
@@ -139,7 +141,7 @@ impl Store {
         self.memory.get(key, request, now).into()
     }
 
-    /// Every response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
+    /// Every whole response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
     /// all that this can spare is a body.
     pub fn variants_in_memory(&self, key: &CacheKey, now: SystemTime) -> Vec<Arc<Entry>> {
         self.memory.variants(key, now)
@@ -147,13 +149,13 @@ impl Store {
 
     /// Finds the response that this request selects. One that is past all its stale windows is
     /// never found. A stale one in memory is looked up in Redis once, where another replica may
-    /// have put a newer one.
+    /// have put a newer one; where memory has only a part, Redis may have the whole.
     pub async fn get(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> (Found, Tier) {
         let local = self.memory.get(key, request, now);
         let Some(redis) = &self.redis else {
             return (local.into(), Tier::Memory);
         };
-        if matches!(&local, InMemory::Hit(held) if !held.asks_below(now)) {
+        if matches!(&local, InMemory::Hit(held) if !held.entry.is_part() && !held.asks_below(now)) {
             return (local.into(), Tier::Memory);
         }
         let mark = self.mark();
@@ -163,7 +165,7 @@ impl Store {
             InRedis::Miss => None,
         };
         match (local, below) {
-            (_, Some(found @ Found::Hit(_))) => (found, Tier::Redis),
+            (_, Some(found @ (Found::Hit(_) | Found::Part(_)))) => (found, Tier::Redis),
             (local @ InMemory::Hit(_), _) => (local.into(), Tier::Memory),
             (_, Some(found)) => (found, Tier::Redis),
             (local, None) => (local.into(), Tier::Redis),
@@ -243,7 +245,7 @@ impl Store {
         now: SystemTime,
     ) -> Option<Found> {
         if let InMemory::Hit(held) = local
-            && held.entry.policy.response_time_unix_s >= entry.policy.response_time_unix_s
+            && !entry.is_better_than(&held.entry)
         {
             return None;
         }
@@ -251,7 +253,7 @@ impl Store {
             .purges
             .unless_purged(&entry.key, mark, || self.memory.put_if_newer(&entry, now));
         match usable {
-            Some(true) => Some(Found::Hit(entry)),
+            Some(true) => Some(entry.into()),
             Some(false) => Some(Found::VaryMiss),
             None => None,
         }
@@ -283,10 +285,19 @@ impl Store {
     }
 }
 
+impl From<Arc<Entry>> for Found {
+    fn from(entry: Arc<Entry>) -> Self {
+        match entry.is_part() {
+            true => Self::Part(entry),
+            false => Self::Hit(entry),
+        }
+    }
+}
+
 impl From<InMemory> for Found {
     fn from(found: InMemory) -> Self {
         match found {
-            InMemory::Hit(held) => Self::Hit(Arc::clone(&held.entry)),
+            InMemory::Hit(held) => Arc::clone(&held.entry).into(),
             InMemory::VaryMiss => Self::VaryMiss,
             InMemory::Miss => Self::Miss,
         }

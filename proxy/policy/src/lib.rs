@@ -17,12 +17,13 @@
 //! 8. [`stale_on_error`]: and if there was no answer? (§4.2.4, RFC 5861)
 //! 9. [`invalidates`], [`invalidation_targets`]: what does an unsafe request make void? (§4.4)
 //! 10. [`storable_post`]: or what does it bring that a `GET` may have? (RFC 9110 §9.3.3)
-//! 11. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
+//! 11. [`select`], [`combined_fields`]: which octets of it were asked for? (§3.3, §3.4; RFC 9110 §14)
+//! 12. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
 //!
 //! Where [`Profile::Safe`] goes beyond the standard, the branch says so.
 //!
 //! Left out, each by passing the request on or not storing the answer, which is always permitted:
-//! ranges and partial content (§3.3, §3.4), and answers to other methods than `GET` and `POST`.
+//! incomplete answers with 200 (§3.3), and answers to other methods than `GET` and `POST`.
 
 mod cache_control;
 mod cache_status;
@@ -31,6 +32,7 @@ mod invalidate;
 mod key;
 mod outcome;
 mod post;
+mod range;
 mod reason;
 mod request;
 mod reuse;
@@ -48,6 +50,10 @@ pub use invalidate::{invalidates, invalidation_targets};
 pub use key::{BadAuthority, CacheKey, canonical_authority};
 pub use outcome::{ErrorCause, Failure, Forward, Outcome, StaleWhy, Stored, XCache};
 pub use post::{Post, storable_post};
+pub use range::{
+    Joined, Multipart, Part, Selection, Span, ask_for_rest, brings_rest, combined_fields,
+    content_range, join, missing, multipart, part_received, select, unsatisfied_range, wants_part,
+};
 pub use reason::Reason;
 pub use request::{Consideration, Lookup, Pass, consider, forwarded_fields, strip_hop_by_hop};
 pub use reuse::{Reuse, reuse, shareable_with_waiters, stale_on_error};

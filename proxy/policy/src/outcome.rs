@@ -14,6 +14,8 @@ pub enum Forward {
     VaryMiss,
     /// What is stored needs validation.
     Stale,
+    /// A part is stored, but not all that is asked for.
+    Partial,
     /// The request's directives ask for it.
     Request,
     /// The request names its caller, and what is stored is not marked as shared.
@@ -31,6 +33,7 @@ impl Forward {
             Self::UriMiss | Self::HitForMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
             Self::Stale => "stale",
+            Self::Partial => "partial",
             Self::Request | Self::CallerNamed => "request",
             // A fresh response may be there; it is this request that may not have it.
             Self::NoStorage => "bypass",

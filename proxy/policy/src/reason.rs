@@ -42,12 +42,13 @@ reasons! {
     UriMiss "uri-miss" "Nothing was stored for this URL.";
     VaryMiss "vary-miss" "Nothing was stored for this URL with these selecting fields.";
     Expired "stale" "The stored response needed validation, and the upstream sent another.";
+    PartStored "part-stored" "Only a part of what is asked for was stored.";
     RequestDirective "request" "The request's own directives asked for the upstream's answer.";
     CallerNamed "caller-named" "The request names its caller, and the stored response is not marked as shared.";
     HitForMiss "hit-for-miss" "Recent answers of this URL could not be stored, so this request did not wait for one.";
     NoStorage "no-storage" "No store could be asked.";
     AnswerMethod "answer-method" "Answers to this method are not stored.";
-    Partial "partial" "The answer is a part of the whole.";
+    Partial "partial" "The answer is a part of the whole, and not one that can be kept.";
     Status "status" "The answer's status is not stored unless the origin says more, or never.";
     NotUnderstood "not-understood" "The answer says must-understand, and its status is not understood.";
     NoStore "no-store" "The answer says no-store.";
@@ -70,7 +71,6 @@ reasons! {
     TargetEncoding "target-encoding" "The target has a broken escape or a forbidden character.";
     TargetTooLong "target-too-long" "The target is longer than what is keyed.";
     Upgrade "upgrade" "The request asks for another protocol.";
-    Range "range" "The request asks for a part.";
     Precondition "precondition" "The request has a condition that only the origin can judge.";
     Expect "expect" "The request expects something of the origin first.";
     ConnectionListed "connection-listed" "The Connection field lists a field that is meant for the origin.";
@@ -90,6 +90,7 @@ pub(crate) fn forwarded(why: Forward) -> Reason {
         Forward::UriMiss => Reason::UriMiss,
         Forward::VaryMiss => Reason::VaryMiss,
         Forward::Stale => Reason::Expired,
+        Forward::Partial => Reason::PartStored,
         Forward::Request => Reason::RequestDirective,
         Forward::CallerNamed => Reason::CallerNamed,
         Forward::HitForMiss => Reason::HitForMiss,
@@ -144,7 +145,6 @@ pub(crate) fn passed(why: Pass) -> Reason {
         Pass::Target(Unkeyable::BadEncoding) => Reason::TargetEncoding,
         Pass::Target(Unkeyable::TooLong) => Reason::TargetTooLong,
         Pass::Upgrade => Reason::Upgrade,
-        Pass::Range => Reason::Range,
         Pass::Precondition => Reason::Precondition,
         Pass::Expect => Reason::Expect,
         Pass::ConnectionListed => Reason::ConnectionListed,

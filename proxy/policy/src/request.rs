@@ -43,8 +43,6 @@ pub enum Pass {
     Target(Unkeyable),
     /// It asks to change protocol.
     Upgrade,
-    /// It asks for a part.
-    Range,
     /// A precondition that only the origin can judge.
     Precondition,
     /// It expects something of the origin first.
@@ -102,8 +100,7 @@ fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Optio
     if any(&[IF_MATCH, IF_UNMODIFIED_SINCE]) {
         return Some(Pass::Precondition);
     }
-    // RFC 9110 §14.2: Range means something on GET alone.
-    (method == Method::GET && any(&[RANGE])).then_some(Pass::Range)
+    None
 }
 
 /// Does the client want another protocol? An offer of `h2c` alone may be declined without a word (RFC 9110 §7.8; RFC 9113

@@ -1,7 +1,7 @@
 //! May this response be kept (RFC 9111 §3), and which of its fields?
 //!
-//! Left out, and so answered by "no": partial content and incomplete responses (§3.3, §3.4), and
-//! answers to anything but `GET`.
+//! Left out, and so answered by "no": answers to anything but `GET`. Whether a 206 is a part that can
+//! be kept (§3.3) is [`part_received`](crate::part_received)'s question: here it has been answered.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::freshness::{
     Exchange, Flags, Lifetime, StoredPolicy, date_s, heuristically_cacheable, initial_age_s,
     lifetime, unix_s,
 };
+use crate::range::describes_part;
 use crate::request::{Lookup, names_caller, strip_hop_by_hop};
 use crate::rules::{Identity, Profile, Route, Rules};
 use crate::targeted::{Effective, effective};
@@ -32,7 +33,7 @@ pub enum Storable {
 pub enum NotStorable {
     /// The method's answers are not kept.
     Method,
-    /// Part of a representation.
+    /// Part of a representation, and not one that can be kept.
     Partial,
     /// A status that is not kept without more being said, or never.
     Status,
@@ -125,8 +126,8 @@ impl Candidate<'_> {
         if self.method != Method::GET {
             return Some(NotStorable::Method);
         }
-        // §3.3: only by caches that understand ranges.
-        if self.status == StatusCode::PARTIAL_CONTENT {
+        // §3.3: one that doesn't say what it is a part of.
+        if self.status == StatusCode::PARTIAL_CONTENT && !describes_part(self.response) {
             return Some(NotStorable::Partial);
         }
         // §3: only final statuses; a 304 updates another response.
@@ -274,13 +275,9 @@ fn seconds(duration: Duration) -> u64 {
 }
 
 /// §3: a status is understood when all it demands of a cache is implemented. None of the registered
-/// ones demands more than §3 does, but for 206 and 304.
+/// ones demands more than §3 does, but for 206, whose ranges are understood, and 304.
 fn understood(status: StatusCode) -> bool {
-    status.canonical_reason().is_some()
-        && !matches!(
-            status,
-            StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
-        )
+    status.canonical_reason().is_some() && status != StatusCode::NOT_MODIFIED
 }
 
 /// The fields of a response that are kept (§3.1): all, but those of one connection, and those that

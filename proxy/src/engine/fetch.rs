@@ -5,7 +5,7 @@
 //! its client only when nobody else can be waiting for it, or its answer can't be stored.
 
 use super::plan::CLIENT_CONDITIONS;
-use super::{Engine, Plan, Request};
+use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
@@ -14,9 +14,9 @@ use crate::upstream::{UpstreamBody, UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
-    CacheKey, ErrorCause, Exchange, Failure, Forward, Lookup, NotStorable, Route, Storable, Stored,
-    StoredPolicy, Vary, VarySpec, add_conditions, add_tags, fields_to_store, insert_date,
-    selecting, stale_on_error, storable, strip_hop_by_hop, vary,
+    CacheKey, ErrorCause, Exchange, Failure, Forward, Lookup, NotStorable, Part, Route, Storable,
+    Stored, StoredPolicy, Vary, VarySpec, add_conditions, add_tags, fields_to_store, insert_date,
+    part_received, selecting, stale_on_error, storable, strip_hop_by_hop, vary,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -58,6 +58,10 @@ pub(super) enum How {
 #[derive(Debug)]
 pub(super) struct Coming {
     pub(super) status: StatusCode,
+    /// What the upstream said: 206 when it brought what was missing of a stored part.
+    pub(super) upstream_status: StatusCode,
+    /// Which part it is, if it isn't all.
+    pub(super) part: Option<Part>,
     pub(super) headers: HeaderMap,
     pub(super) policy: StoredPolicy,
     pub(super) vary: Option<VarySpec>,
@@ -87,10 +91,12 @@ pub(super) struct Job {
     /// Every field of the client's: `Vary` may name any of them.
     pub(super) client: HeaderMap,
     pub(super) upstream: UpstreamRequest,
-    /// The stored response that the request selects, to be validated.
+    /// The whole stored response that the request selects, to be validated.
     pub(super) entry: Option<Arc<Entry>>,
     /// When it selects none: what other requests selected, of which a 304 may name one.
     pub(super) others: Vec<Arc<Entry>>,
+    /// The stored part whose rest is asked for.
+    pub(super) part: Option<Arc<Entry>>,
     permit: Option<Permit<Shared>>,
     flight: FlightKey,
     route: Route,
@@ -107,6 +113,7 @@ impl Job {
         permit: Option<Permit<Shared>>,
     ) -> Self {
         let mut upstream = engine.upstream_request(request, plan);
+        let (entry, part) = engine.ask_for_part(request, entry, &mut upstream.headers);
         if permit.is_some() {
             // Others take part in the answer, and a HEAD's would have no body for them.
             upstream.method = Method::GET;
@@ -124,7 +131,7 @@ impl Job {
             others.iter().map(|other| &other.headers),
         ) {
             // The client's own conditions are judged on what the upstream selects.
-        } else if permit.is_none() && likely_uncacheable {
+        } else if permit.is_none() && likely_uncacheable && part.is_none() {
             // Nobody else gets this answer, so the client's own copy may spare the upstream the body.
             for name in CLIENT_CONDITIONS {
                 request.headers.get_all(&name).iter().for_each(|value| {
@@ -139,6 +146,7 @@ impl Job {
             upstream,
             entry,
             others,
+            part,
             permit,
             flight: plan.flight(),
             route: plan.route.clone(),
@@ -190,6 +198,9 @@ impl Engine {
             .observe_upstream(started.elapsed(), result.is_ok());
         let response = match result {
             Ok(response) => response,
+            Err(Failure::UpstreamBroken) if job.part.is_some() => {
+                return self.ask_for_whole(job, landed).await;
+            }
             Err(failure) => return self.failed(&job, landed, failure),
         };
         let times = Exchange {
@@ -214,7 +225,13 @@ impl Engine {
         }
         job.entry = None;
         job.others.clear();
-        self.received(job, landed, response, times).await;
+        match job.part.take() {
+            Some(part) => {
+                self.received_rest(job, landed, &part, response, times)
+                    .await
+            }
+            None => self.received(job, landed, response, times).await,
+        }
     }
 
     /// The upstream gave no answer: what is stored may stand in (RFC 9111 §4.2.4), else everybody gets the failure.
@@ -266,11 +283,15 @@ impl Engine {
         self.flights.unmark(&job.flight);
         let mut headers = fields_to_store(&response.headers);
         insert_date(&mut headers, times.response_time);
+        let part = part_received(&job.upstream.headers, &response.headers)
+            .filter(|_| response.status == StatusCode::PARTIAL_CONTENT);
         let mut own = response.headers;
         strip_hop_by_hop(&mut own);
         insert_date(&mut own, times.response_time);
         let coming = Arc::new(Coming {
             status: response.status,
+            upstream_status: response.status,
+            part,
             headers,
             policy: keep.policy,
             vary: keep.vary,
@@ -309,7 +330,11 @@ impl Engine {
         };
         match coming.fill.whole(&last) {
             Some(whole) if end.is_ok() => {
-                self.store.put(coming.entry(&job.key, whole), job.mark, now);
+                // None: not the part that it was said to be.
+                if let Some(entry) = coming.entry(&job.key, whole) {
+                    let entry = self.grown(entry, job, now);
+                    self.store.put(entry, job.mark, now);
+                }
             }
             // Broken off: never stored, and no word on the next answer.
             Some(_) => {}
@@ -361,6 +386,11 @@ impl Engine {
         headers: &HeaderMap,
         times: Exchange,
     ) -> Result<Keep, NotStorable> {
+        if status == StatusCode::PARTIAL_CONTENT
+            && part_received(&job.upstream.headers, headers).is_none()
+        {
+            return Err(NotStorable::Partial);
+        }
         let rules = &self.config.rules;
         match storable(
             &Method::GET,
@@ -391,7 +421,14 @@ impl Engine {
 }
 
 impl Coming {
-    fn entry(&self, key: &CacheKey, body: Bytes) -> Entry {
+    /// What to store; none when the body is another part than was said.
+    pub(super) fn entry(&self, key: &CacheKey, body: Bytes) -> Option<Entry> {
+        if self
+            .part
+            .is_some_and(|part| part.span.length() != body.len() as u64)
+        {
+            return None;
+        }
         let mut headers = self.headers.clone();
         let bodiless = matches!(
             self.status,
@@ -400,16 +437,18 @@ impl Coming {
         if !bodiless {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Entry {
+        let entry = Entry {
             key: key.clone(),
             vary: self.vary.clone(),
             selecting: self.selecting.clone(),
             status: self.status,
+            part: self.part,
             headers,
             body,
             policy: self.policy,
             sequence: 0,
-        }
+        };
+        Some(partial::settled(entry))
     }
 }
 
@@ -433,7 +472,7 @@ pub(super) fn selected_by(
     Ok((!all.names().is_empty()).then_some(all))
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get(header::CONTENT_LENGTH)?
         .to_str()

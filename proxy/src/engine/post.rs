@@ -113,6 +113,7 @@ impl Engine {
                 vary,
                 selecting: selecting.into(),
                 status,
+                part: None,
                 headers,
                 body: Bytes::new(),
                 policy,
@@ -134,7 +135,7 @@ impl Engine {
         let entry = &answer.entry;
         let stored = self.store.get_in_memory(&entry.key, &answer.request, now);
         // What was stored since the POST was answered is from after it.
-        if !answer.is_whole() || matches!(stored, Found::Hit(_)) {
+        if !answer.is_whole() || matches!(stored, Found::Hit(_) | Found::Part(_)) {
             return;
         }
         let body = answer.body();

@@ -1,6 +1,7 @@
 //! Dresses responses: `Age`, `X-Cache`, `Cache-Status`, and the 304 for a client whose copy is good.
 
 use super::fetch::{Coming, Ended, How};
+use super::partial::{Cut, cut, cut_coming, status_of_whole};
 use super::{Answer, Body, Engine, Request, Response, fault};
 use crate::clock;
 use crate::fill::Reader;
@@ -51,18 +52,18 @@ impl Engine {
         outcome: Outcome,
         now: SystemTime,
     ) -> Answer {
-        let unchanged = not_modified(request.headers, entry.status, &entry.headers);
-        let (status, mut headers, body) = match unchanged {
-            true => (
-                StatusCode::NOT_MODIFIED,
-                not_modified_fields(&entry.headers),
-                Body::Empty,
-            ),
-            false => (
-                entry.status,
-                entry.headers.clone(),
-                Body::Whole(entry.body.clone()),
-            ),
+        let status = status_of_whole(entry.status);
+        let Cut {
+            status,
+            mut headers,
+            body,
+        } = match not_modified(request.headers, status, &entry.headers) {
+            true => Cut {
+                status: StatusCode::NOT_MODIFIED,
+                headers: not_modified_fields(&entry.headers),
+                body: Body::Empty,
+            },
+            false => cut(request, entry),
         };
         headers.insert(header::AGE, HeaderValue::from(entry.policy.age_s(now)));
         label(&mut headers, &outcome);
@@ -78,7 +79,7 @@ impl Engine {
         body: Body,
         outcome: Outcome,
     ) -> Answer {
-        let unchanged = not_modified(request.headers, status, headers);
+        let unchanged = not_modified(request.headers, status_of_whole(status), headers);
         let (status, mut headers, body) = match unchanged {
             true => (
                 StatusCode::NOT_MODIFIED,
@@ -127,17 +128,12 @@ impl Engine {
     ) -> Answer {
         let outcome = Outcome::Miss {
             fwd: forward,
-            status: coming.status.as_u16(),
+            status: coming.upstream_status.as_u16(),
             stored: Stored::Yes,
             collapsed,
         };
-        self.fetched(
-            request,
-            coming.status,
-            headers,
-            Body::Shared(reader),
-            outcome,
-        )
+        let cut = cut_coming(request, coming.status, headers, reader);
+        self.fetched(request, cut.status, &cut.headers, cut.body, outcome)
     }
 }
 

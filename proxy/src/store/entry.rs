@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use larder_policy::{CacheKey, Flags, StoredPolicy, VarySpec};
+use larder_policy::{CacheKey, Flags, Part, Span, StoredPolicy, VarySpec};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The form's version: another one is not read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Length of the checksum at the end.
 const CHECKSUM_BYTES: usize = 8;
 /// No request target that the proxy accepts makes a longer key.
@@ -45,6 +45,8 @@ pub struct Entry {
     pub selecting: Box<[u8]>,
     /// Status of the response.
     pub status: StatusCode,
+    /// Which part of its representation the body is; none when it is all of it.
+    pub part: Option<Part>,
     /// Its fields, as they may be stored.
     pub headers: HeaderMap,
     /// Its body, in a buffer of its own: see [`gather`].
@@ -109,6 +111,21 @@ pub fn own_fields(fields: &HeaderMap) -> HeaderMap {
 }
 
 impl Entry {
+    /// Whether it is a part only.
+    pub fn is_part(&self) -> bool {
+        self.part.is_some()
+    }
+
+    /// Whether it is of more use than another for the same requests: the whole is better than a part,
+    /// else the newer one.
+    pub(super) fn is_better_than(&self, other: &Self) -> bool {
+        match (self.is_part(), other.is_part()) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => self.policy.response_time_unix_s > other.policy.response_time_unix_s,
+        }
+    }
+
     /// Bytes that it keeps alive, without those of the tier that holds it.
     pub fn bytes_held(&self) -> usize {
         /// What `HeaderMap` spends on a field: its bucket, its place in the index, rounded up.
@@ -132,7 +149,13 @@ impl Entry {
     pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
         let mut out = Writer(Vec::with_capacity(self.bytes_held()));
         out.0.push(VERSION);
+        // Redis's script tells a part by these first two bytes: see `script`.
+        out.0.push(u8::from(self.is_part()));
         out.u16(self.status.as_u16());
+        if let Some(part) = self.part {
+            out.u64(part.span.first);
+            out.u64(part.complete_length);
+        }
         self.encode_policy(&mut out);
         out.long(self.key.as_bytes(), KEY_BYTES_MAX)?;
         self.encode_vary(&mut out)?;
@@ -185,7 +208,13 @@ impl Entry {
         if rest.u8()? != VERSION {
             return Err(Damaged::Version);
         }
+        let is_part = rest.u8()?;
         let status = StatusCode::from_u16(rest.u16()?).map_err(|_| Damaged::Value)?;
+        let place = match is_part {
+            0 => None,
+            1 => Some((rest.u64()?, rest.u64()?)),
+            _ => return Err(Damaged::Value),
+        };
         let (policy, sequence) = decode_policy(&mut rest)?;
         let key = CacheKey::from_bytes(Arc::from(rest.long(KEY_BYTES_MAX)?));
         let vary = decode_vary(&mut rest)?;
@@ -195,17 +224,33 @@ impl Entry {
         if !rest.0.is_empty() {
             return Err(Damaged::Length);
         }
+        let part = match place {
+            Some((first, complete_length)) => {
+                Some(part_at(first, body.len(), complete_length).ok_or(Damaged::Value)?)
+            }
+            None => None,
+        };
         Ok(Self {
             key,
             vary,
             selecting,
             status,
+            part,
             headers,
             body,
             policy,
             sequence,
         })
     }
+}
+
+/// The part that so many octets from `first` on are; none when there is no such part.
+fn part_at(first: u64, body_bytes: usize, complete_length: u64) -> Option<Part> {
+    let last = first.checked_add(u64::try_from(body_bytes).ok()?.checked_sub(1)?)?;
+    (last < complete_length).then_some(Part {
+        span: Span { first, last },
+        complete_length,
+    })
 }
 
 /// The version first, for a newer form may be checked in another way; then the checksum.

@@ -37,9 +37,10 @@ fn entry() -> impl Strategy<Value = Entry> {
         (bytes(), vary, bytes(), 100..600_u16),
         (vec(field(), 0..12), vec(any::<u8>(), 0..300)),
         (policy(), any::<u64>()),
+        proptest::option::of((any::<u32>(), any::<u64>())),
     )
         .prop_map(
-            |((key, vary, selecting, status), (fields, body), (policy, sequence))| {
+            |((key, vary, selecting, status), (fields, body), (policy, sequence), place)| {
                 let mut headers = HeaderMap::new();
                 for (name, value) in fields {
                     headers.append(name, value);
@@ -49,6 +50,10 @@ fn entry() -> impl Strategy<Value = Entry> {
                     vary: vary.map(VarySpec::from_names),
                     selecting: selecting.into(),
                     status: StatusCode::from_u16(status).expect("in range"),
+                    part: place.and_then(|(first, more)| {
+                        let complete_length = u64::from(first) + body.len() as u64 + more / 2;
+                        part_at(first.into(), body.len(), complete_length)
+                    }),
                     headers,
                     body: body.into(),
                     policy,
@@ -71,6 +76,7 @@ fn small() -> Entry {
         vary: Some(VarySpec::from_names([http::header::ACCEPT])),
         selecting: Box::from(&b"sel"[..]),
         status: StatusCode::OK,
+        part: None,
         headers: HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("\"a\""))]),
         body: Bytes::from_static(b"body"),
         policy: StoredPolicy {
@@ -112,6 +118,31 @@ proptest! {
         let _ = Entry::decode(&sealed(&content));
         prop_assert!(Entry::decode(&sealed(&content[..cut.index(content.len())])).is_err());
     }
+}
+
+#[test]
+fn a_part_that_does_not_fit_its_whole_is_damage() {
+    let part = |first: u64, complete_length: u64| {
+        let span = Span {
+            first,
+            last: first.saturating_add(3),
+        };
+        let part = Some(Part {
+            span,
+            complete_length,
+        });
+        let bytes = Entry { part, ..small() }
+            .encode()
+            .expect("within the limits");
+        Entry::decode(&bytes).map(|entry| entry.part == part)
+    };
+    assert_eq!(part(0, 4), Ok(true));
+    assert_eq!(part(6, 10), Ok(true));
+    assert_eq!(part(7, 10), Err(Damaged::Value));
+    assert_eq!(part(0, 0), Err(Damaged::Value));
+    assert_eq!(part(u64::MAX - 4, u64::MAX), Ok(true));
+    assert_eq!(part(u64::MAX - 3, u64::MAX), Err(Damaged::Value));
+    assert_eq!(part(u64::MAX, u64::MAX), Err(Damaged::Value));
 }
 
 #[test]

@@ -146,21 +146,29 @@ impl Memory {
         }
     }
 
-    /// All variants of a URL, the one stored last first.
+    /// All whole variants of a URL, the one stored last first.
     pub(super) fn variants(&self, key: &CacheKey, now: SystemTime) -> Vec<Arc<Entry>> {
         let Some(slot) = self.slots.peek(key) else {
             return Vec::new();
         };
         let newest_first = slot.variants.iter().rev();
-        let alive = newest_first.filter(|held| is_alive(held, now));
+        let alive = newest_first.filter(|held| is_alive(held, now) && !held.entry.is_part());
         alive.map(|held| Arc::clone(&held.entry)).collect()
     }
 
     /// Stores a response in place of an older one that the same request selects; one with another
     /// `Vary` takes the place of all. False when it is too large, and then the older one is gone
-    /// all the same: it is no longer what the upstream says.
+    /// all the same: it is no longer what the upstream says. A part takes the place of nothing whole
+    /// that may still be of use; that is false, too.
     pub(super) fn put(&self, entry: Arc<Entry>, now: SystemTime) -> bool {
-        let mut variants = match self.slots.peek(&entry.key) {
+        let old = self.slots.peek(&entry.key);
+        if old
+            .as_ref()
+            .is_some_and(|old| self.would_displace_whole(old, &entry, now))
+        {
+            return false;
+        }
+        let mut variants = match old {
             Some(old) if old.spec == entry.vary => others(&old, &entry, now),
             _ => Vec::new(),
         };
@@ -187,9 +195,7 @@ impl Memory {
         }
         let mut same = old.variants.iter();
         let same = same.find(|held| held.entry.selecting == entry.selecting);
-        if same.is_none_or(|held| held.entry.policy.response_time_unix_s < time)
-            || old.spec != entry.vary
-        {
+        if same.is_none_or(|held| entry.is_better_than(&held.entry)) || old.spec != entry.vary {
             self.put(Arc::clone(entry), now);
         }
         true
@@ -209,6 +215,18 @@ impl Memory {
     /// Bytes they hold.
     pub(super) fn bytes(&self) -> u64 {
         self.slots.weight()
+    }
+
+    /// Would this part push out a whole response: one that the same requests select, or any under
+    /// another `Vary`, or one for which there is no room beside it?
+    fn would_displace_whole(&self, slot: &Slot, entry: &Entry, now: SystemTime) -> bool {
+        let no_room = slot.variants.len() >= VARIANTS_MAX
+            || slot.bytes + entry.bytes_held() as u64 > self.slot_bytes_max;
+        let goes = |held: &&Arc<Held>| {
+            no_room || slot.spec != entry.vary || held.entry.selecting == entry.selecting
+        };
+        let mut going = slot.variants.iter().filter(goes);
+        entry.is_part() && going.any(|held| !held.entry.is_part() && is_alive(held, now))
     }
 
     fn replace(&self, key: CacheKey, spec: Option<VarySpec>, mut variants: Vec<Arc<Held>>) {

@@ -32,6 +32,7 @@ fn entry(name: &str, body: &[u8]) -> Entry {
         vary: None,
         selecting: Box::default(),
         status: StatusCode::OK,
+        part: None,
         headers: HeaderMap::new(),
         body: Bytes::copy_from_slice(body),
         policy: StoredPolicy {
@@ -245,4 +246,71 @@ fn what_comes_from_below_never_replaces_something_newer() {
         "older, under another Vary"
     );
     assert_eq!(body(&memory, "a", &none).as_deref(), Some(&b"2"[..]));
+}
+
+fn part(name: &str, body: &[u8]) -> Entry {
+    let span = larder_policy::Span {
+        first: 0,
+        last: body.len() as u64 - 1,
+    };
+    Entry {
+        status: StatusCode::PARTIAL_CONTENT,
+        part: Some(larder_policy::Part {
+            span,
+            complete_length: 100,
+        }),
+        ..entry(name, body)
+    }
+}
+
+#[test]
+fn a_part_never_takes_the_place_of_a_whole_and_the_whole_always_that_of_a_part() {
+    let memory = Memory::new(1 << 20);
+    let held = |memory: &Memory| match memory.get(&key("a"), &HeaderMap::new(), at(1000)) {
+        InMemory::Hit(held) => held.entry.body.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(put(&memory, part("a", b"pa")));
+    assert_eq!(held(&memory), "pa");
+    assert!(put(&memory, part("a", b"part")));
+    assert_eq!(held(&memory), "part");
+    assert!(put(&memory, entry("a", b"whole")));
+    assert_eq!(held(&memory), "whole");
+    assert!(!put(&memory, part("a", b"part")));
+    assert_eq!(held(&memory), "whole");
+    let newer = |mut entry: Entry| {
+        entry.policy.response_time_unix_s += 1;
+        Arc::new(entry)
+    };
+    assert!(memory.put_if_newer(&newer(part("a", b"part")), at(1001)));
+    assert_eq!(held(&memory), "whole");
+}
+
+#[test]
+fn a_part_pushes_out_no_whole_variant_either() {
+    let memory = Memory::new(1 << 20);
+    put(&memory, variant("a", ACCEPT, "x"));
+    assert!(!put(&memory, part("a", b"without vary")));
+    let beside = Entry {
+        status: StatusCode::PARTIAL_CONTENT,
+        part: part("a", b"y").part,
+        ..variant("a", ACCEPT, "y")
+    };
+    assert!(put(&memory, beside));
+    for wanted in ["x", "y"] {
+        let found = memory.get(&key("a"), &request(&[(ACCEPT, wanted)]), at(1000));
+        assert!(matches!(found, InMemory::Hit(_)), "{wanted}: {found:?}");
+    }
+}
+
+#[test]
+fn a_whole_that_is_of_no_use_any_more_gives_way_to_a_part() {
+    let memory = Memory::new(1 << 20);
+    let mut short = entry("a", b"whole");
+    short.policy.flags = larder_policy::Flags::default();
+    put(&memory, short);
+    assert!(!put(&memory, part("a", b"part")));
+    let mut late = part("a", b"part");
+    late.policy.response_time_unix_s = 5000;
+    assert!(memory.put(Arc::new(late), at(5000)));
 }

@@ -131,6 +131,7 @@ impl RedisTier {
             form,
             ttl_ms.to_string().into_bytes(),
             script::variants_max().into_bytes(),
+            u8::from(entry.is_part()).to_string().into_bytes(),
         ];
         let arguments = arguments.each_ref().map(Vec::as_slice);
         let name = script::redis_key(&self.namespace, &entry.key);

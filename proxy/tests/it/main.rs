@@ -13,6 +13,7 @@ mod https;
 mod passes;
 mod post;
 mod process;
+mod ranges;
 mod redis_tier;
 mod rfc9111;
 mod selection;

@@ -48,6 +48,7 @@ fn entry(name: &str, body: &str) -> Entry {
         vary: None,
         selecting: Box::default(),
         status: StatusCode::OK,
+        part: None,
         headers: request(&[("content-type", "text/plain"), ("etag", "\"1\"")]),
         body: Bytes::from(body.to_owned()),
         policy: StoredPolicy {
@@ -112,12 +113,26 @@ async fn get(redis: &PrivateRedis, name: &str, request: &HeaderMap) -> Found {
 fn body(found: &Found) -> Option<&str> {
     match found {
         Found::Hit(entry) => std::str::from_utf8(&entry.body).ok(),
-        Found::VaryMiss | Found::Miss => None,
+        Found::Part(_) | Found::VaryMiss | Found::Miss => None,
     }
 }
 
 fn errors(store: &Store, kind: RedisError) -> u64 {
     store.counters().errors(kind).count()
+}
+
+/// A part of the same response.
+fn part(whole: Entry, first: u64, body: &'static str, complete_length: u64) -> Entry {
+    let last = first + body.len() as u64 - 1;
+    Entry {
+        status: StatusCode::PARTIAL_CONTENT,
+        part: Some(larder_policy::Part {
+            span: larder_policy::Span { first, last },
+            complete_length,
+        }),
+        body: Bytes::from_static(body.as_bytes()),
+        ..whole
+    }
 }
 
 /// The only key of ours in Redis.

@@ -7,6 +7,7 @@ mod key;
 mod musts;
 mod outcome;
 mod post;
+mod range;
 mod request;
 mod reuse;
 mod select;

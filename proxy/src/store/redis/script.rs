@@ -5,7 +5,8 @@
 //! no such field, else `+` and a digest of its normalised value. A request tells the digests of all
 //! its fields, so the server finds the variant without asking back, and values such as cookies
 //! appear neither on the wire nor in Redis's slow log for it. Whether the variant found really is the
-//! one asked for is decided on the entry's own words, not on digests.
+//! one asked for is decided on the entry's own words, not on digests. An entry begins with the version
+//! of its form and whether it is a part: a part takes the place of a part only.
 
 use http::HeaderMap;
 use larder_policy::{CacheKey, VarySpec, selecting_value};
@@ -41,11 +42,16 @@ return 1
 ";
 
 const WRITE: &str = r"
-local key, names, field, entry, ttl_ms, variants_max =
-  KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local key, names, field, entry, ttl_ms, variants_max, is_part =
+  KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local kind = redis.call('TYPE', key).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', key) end
 local before = redis.call('HGET', key, 'v')
+if is_part and before then
+  if before ~= names or redis.call('HLEN', key) > variants_max then return 0 end
+  local old = redis.call('HGET', key, field)
+  if old and string.sub(old, 1, 2) ~= string.sub(entry, 1, 2) then return 0 end
+end
 if before and before ~= names then redis.call('UNLINK', key) end
 if before == names and redis.call('HEXISTS', key, field) == 0
     and redis.call('HLEN', key) > variants_max then

@@ -121,3 +121,51 @@ async fn the_time_of_a_url_only_grows_with_its_variants() {
     put(&writer, long).await;
     assert!(pttl_ms() > 800_000, "{} ms", pttl_ms());
 }
+
+#[tokio::test]
+async fn a_part_is_found_as_a_part_and_never_takes_the_place_of_a_whole() {
+    let redis = PrivateRedis::start().await;
+    let writer = store(&redis, PATIENT).await;
+    let de = || variant("a", LANGUAGE, &asks("de"), "ganz");
+    put(&writer, part(de(), 2, "nz", 4)).await;
+    match get(&redis, "a", &asks("de")).await {
+        Found::Part(entry) => assert_eq!(
+            (&entry.body[..], entry.part),
+            (&b"nz"[..], part(de(), 2, "nz", 4).part)
+        ),
+        other => panic!("{other:?}"),
+    }
+    // Parts make way for parts, and for the whole ...
+    put(&writer, part(de(), 0, "gan", 4)).await;
+    assert!(matches!(get(&redis, "a", &asks("de")).await, Found::Part(p) if p.body == "gan"));
+    put(&writer, de()).await;
+    assert_eq!(body(&get(&redis, "a", &asks("de")).await), Some("ganz"));
+    // ... which stays, also against a part under another `Vary`, and one from a process that doesn't hold it in memory.
+    let other = store(&redis, PATIENT).await;
+    put(&other, part(de(), 0, "g", 4)).await;
+    let third = store(&redis, PATIENT).await;
+    put(&third, part(entry("a", ""), 0, "g", 4)).await;
+    assert_eq!(body(&get(&redis, "a", &asks("de")).await), Some("ganz"));
+    put(
+        &third,
+        part(variant("a", LANGUAGE, &asks("en"), ""), 0, "wh", 5),
+    )
+    .await;
+    assert!(matches!(get(&redis, "a", &asks("en")).await, Found::Part(p) if p.body == "wh"));
+    assert_eq!(body(&get(&redis, "a", &asks("de")).await), Some("ganz"));
+}
+
+#[tokio::test]
+async fn who_holds_a_part_gets_the_whole_that_another_process_stored() {
+    let redis = PrivateRedis::start().await;
+    let (one, two) = (store(&redis, PATIENT).await, store(&redis, PATIENT).await);
+    put(&one, part(entry("a", ""), 0, "wh", 5)).await;
+    put(&two, entry("a", "whole")).await;
+    let (found, _) = one.get(&key("a"), &HeaderMap::new(), now()).await;
+    assert_eq!(body(&found), Some("whole"));
+    let (found, tier) = one.get(&key("a"), &HeaderMap::new(), now()).await;
+    assert_eq!(
+        (body(&found), tier),
+        (Some("whole"), larder_proxy::store::Tier::Memory)
+    );
+}

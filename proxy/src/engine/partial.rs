@@ -1,0 +1,453 @@
+//! Parts of responses: what a client asked for cut out of what is stored, and parts from the upstream kept, joined and
+//! completed (RFC 9110 §14, §15.3.7; RFC 9111 §3.3, §3.4).
+//!
+//! A part is stored in the place of the whole and never takes its place. A request for a part goes upstream as it came and
+//! alone; one for the whole, of which a part is stored, asks for the rest on condition that it is still the same
+//! representation, and whatever else comes back is taken as if nothing had been stored. Left out: keeping several parts with
+//! gaps between them, validating a stale part, and parts of responses that broke off.
+
+use super::fetch::{Coming, Job, Landed, Shared, content_length};
+use super::plan::Plan;
+use super::{Answer, Body, Engine, Outcome, Request, stale};
+use crate::fill::{Fill, Reader};
+use crate::flight::Published;
+use crate::store::{Entry, Found};
+use crate::upstream::{UpstreamBody, UpstreamResponse};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use larder_policy::{
+    Exchange, Failure, Forward, Part, Reuse, Selection, Span, StaleWhy, ask_for_rest, brings_rest,
+    combined_fields, content_range, insert_date, join, missing, multipart, not_modified, reuse,
+    select, unsatisfied_range, wants_part,
+};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::oneshot;
+
+/// What a stored part is good for.
+pub(super) enum PartJudged {
+    Answer(Answer),
+    /// The upstream must be asked, perhaps for what is missing of this part.
+    Ask(Option<Arc<Entry>>, Forward),
+}
+
+/// Does this request go upstream for a part? One with a whole stored response validates that.
+pub(super) fn goes_for_part(request: &Request<'_>, entry: Option<&Entry>) -> bool {
+    entry.is_none_or(Entry::is_part) && wants_part(request.method, request.headers)
+}
+
+/// A part that is all of its representation is the whole (RFC 9110 §15.3.7.3).
+pub(super) fn settled(mut entry: Entry) -> Entry {
+    let Some(part) = entry.part else {
+        return entry;
+    };
+    entry.headers.remove(header::CONTENT_RANGE);
+    if part.span.length() == part.complete_length {
+        entry.part = None;
+        entry.status = StatusCode::OK;
+    }
+    entry
+}
+
+impl Engine {
+    pub(super) fn judge_part(
+        &self,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+        entry: Arc<Entry>,
+        now: SystemTime,
+    ) -> PartJudged {
+        let ttl_s = entry.policy.ttl_s(now);
+        let (outcome, forward) = match reuse(&entry.policy, &plan.lookup, now) {
+            Reuse::Fresh => (Some(Outcome::Hit { ttl_s }), Forward::Partial),
+            Reuse::StaleAllowed => (Some(stale(&entry, StaleWhy::MaxStale, now)), Forward::Stale),
+            Reuse::StaleWhileRevalidate => (None, Forward::Stale),
+            Reuse::Validate(forward) => (None, forward),
+            Reuse::NotForCaller => return PartJudged::Ask(None, Forward::CallerNamed),
+        };
+        // §3.3: only for a range that is wholly within it.
+        if let Some(outcome) = outcome.filter(|_| covers(&entry, request)) {
+            return PartJudged::Answer(self.stored(request, &entry, outcome, now));
+        }
+        // What HEAD or no-store bring can't be joined to anything.
+        let joinable = !plan.lookup.head && !plan.lookup.directives.no_store;
+        PartJudged::Ask(joinable.then_some(entry), forward)
+    }
+
+    /// Makes the upstream request one for a part: the one that the client wants, or the rest of the stored one. Gives back
+    /// the whole response to validate, and the part that waits for its rest.
+    pub(super) fn ask_for_part(
+        &self,
+        request: &Request<'_>,
+        entry: Option<Arc<Entry>>,
+        upstream: &mut HeaderMap,
+    ) -> (Option<Arc<Entry>>, Option<Arc<Entry>>) {
+        if goes_for_part(request, entry.as_deref()) {
+            for name in [header::RANGE, header::IF_RANGE] {
+                for value in request.headers.get_all(&name) {
+                    upstream.append(&name, value.clone());
+                }
+            }
+            return (None, None);
+        }
+        let part = match &entry {
+            Some(stored) => stored.part,
+            None => None,
+        };
+        let (Some(stored), Some(part)) = (&entry, part) else {
+            return (entry, None);
+        };
+        let asks = part.complete_length <= self.config.object_bytes_max as u64
+            && ask_for_rest(upstream, &stored.headers, part);
+        (None, entry.filter(|_| asks))
+    }
+
+    /// Joins a part that came in with the one that is stored by now.
+    pub(super) fn grown(&self, new: Entry, job: &Job, now: SystemTime) -> Entry {
+        if !new.is_part() {
+            return new;
+        }
+        match self.store.get_in_memory(&job.key, &job.client, now) {
+            Found::Part(old) => match joined(&old, &new, self.config.object_bytes_max) {
+                Some(joined) => joined,
+                None => new,
+            },
+            _ => new,
+        }
+    }
+
+    /// The answer to a request for what is missing of a part.
+    pub(super) async fn received_rest(
+        &self,
+        job: Job,
+        landed: oneshot::Sender<Landed>,
+        stored: &Entry,
+        response: UpstreamResponse,
+        times: Exchange,
+    ) {
+        let fits = stored
+            .part
+            .filter(|part| brings_rest(&stored.headers, *part, response.status, &response.headers));
+        if let Some((part, gap)) = fits.and_then(|part| Some((part, missing(part)?)))
+            && let Some(coming) = self.completing(&job, stored, part, &response, times)
+        {
+            let coming = Arc::new(coming);
+            if let Some(reader) = coming.fill.reader() {
+                drop(landed.send(Landed::Coming(
+                    coming.clone(),
+                    reader,
+                    coming.headers.clone(),
+                )));
+            }
+            job.publish(Published::Shared(Shared::Coming(coming.clone())));
+            return self
+                .take_in_rest(
+                    &job,
+                    &coming,
+                    stored,
+                    gap,
+                    response.body,
+                    times.response_time,
+                )
+                .await;
+        }
+        // Another part than was asked for, or none, or a request that was not understood.
+        if matches!(
+            response.status,
+            StatusCode::PARTIAL_CONTENT
+                | StatusCode::RANGE_NOT_SATISFIABLE
+                | StatusCode::BAD_REQUEST
+        ) {
+            drop(response);
+            return self.ask_for_whole(job, landed).await;
+        }
+        self.without_range(job, landed, response, times).await;
+    }
+
+    async fn without_range(
+        &self,
+        mut job: Job,
+        landed: oneshot::Sender<Landed>,
+        response: UpstreamResponse,
+        times: Exchange,
+    ) {
+        forget_range(&mut job);
+        self.received(job, landed, response, times).await;
+    }
+
+    /// Asks anew, as if no part were stored.
+    pub(super) async fn ask_for_whole(&self, mut job: Job, landed: oneshot::Sender<Landed>) {
+        forget_range(&mut job);
+        Box::pin(self.run(job, landed)).await;
+    }
+
+    /// The whole response that the stored part and the one that comes make together; none when it may not be kept.
+    fn completing(
+        &self,
+        job: &Job,
+        stored: &Entry,
+        part: Part,
+        response: &UpstreamResponse,
+        times: Exchange,
+    ) -> Option<Coming> {
+        let mut headers = combined_fields(&stored.headers, &response.headers)?;
+        headers.insert(
+            header::CONTENT_LENGTH,
+            HeaderValue::from(part.complete_length),
+        );
+        insert_date(&mut headers, times.response_time);
+        let keep = self.keepable(job, StatusCode::OK, &headers, times).ok()?;
+        Some(Coming {
+            status: StatusCode::OK,
+            upstream_status: response.status,
+            part: None,
+            headers,
+            policy: keep.policy,
+            vary: keep.vary,
+            selecting: keep.selecting,
+            fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
+        })
+    }
+
+    /// Reads what was missing, and puts what is stored before or after it. Stored only when it was as long as was said.
+    async fn take_in_rest(
+        &self,
+        job: &Job,
+        coming: &Coming,
+        stored: &Entry,
+        gap: Span,
+        mut body: UpstreamBody,
+        now: SystemTime,
+    ) {
+        let comes_last = gap.first > 0;
+        if comes_last && coming.fill.push(stored.body.clone()).await.is_err() {
+            return;
+        }
+        let mut left = gap.length();
+        let (end, mut last) = loop {
+            match body.next().await {
+                Ok(Some(chunk)) => {
+                    let Some(rest) = left.checked_sub(chunk.len() as u64) else {
+                        break (Err(Failure::UpstreamBroken), Bytes::new());
+                    };
+                    left = rest;
+                    if left == 0 {
+                        break (ends(&mut body).await, chunk);
+                    }
+                    if coming.fill.push(chunk).await.is_err() {
+                        return;
+                    }
+                    if coming.fill.is_overgrown() {
+                        body.leave_turn();
+                    }
+                }
+                Ok(None) => break (Err(Failure::UpstreamBroken), Bytes::new()),
+                Err(failure) => break (Err(failure), Bytes::new()),
+            }
+        };
+        if !comes_last && end.is_ok() {
+            if coming.fill.push(last).await.is_err() {
+                return;
+            }
+            last = stored.body.clone();
+        }
+        if let (Some(whole), Ok(())) = (coming.fill.whole(&last), end)
+            && let Some(entry) = coming.entry(&job.key, whole)
+        {
+            self.store.put(entry, job.mark, now);
+        }
+        // Abandoned or not, this was the last of it.
+        let _ = coming.fill.push(last).await;
+        coming.fill.finish(end);
+    }
+}
+
+/// Is the body at its end, as it should be?
+async fn ends(body: &mut UpstreamBody) -> Result<(), Failure> {
+    match body.next().await? {
+        None => Ok(()),
+        Some(_) => Err(Failure::UpstreamBroken),
+    }
+}
+
+fn forget_range(job: &mut Job) {
+    job.part = None;
+    for name in [header::RANGE, header::IF_RANGE] {
+        job.upstream.headers.remove(name);
+    }
+}
+
+/// Two parts in one, the newer one's fields and octets first; none when they don't surely belong together, don't touch, or
+/// would be larger than an object may be.
+fn joined(old: &Entry, new: &Entry, bytes_max: usize) -> Option<Entry> {
+    let joined = join(old.part?, new.part?)?;
+    let headers = combined_fields(&old.headers, &new.headers)?;
+    let bytes = usize::try_from(joined.part.span.length()).ok()?;
+    if bytes > bytes_max {
+        return None;
+    }
+    let before = old.body.get(..usize::try_from(joined.before).ok()?)?;
+    let after_at = old
+        .body
+        .len()
+        .checked_sub(usize::try_from(joined.after).ok()?)?;
+    let mut body = BytesMut::with_capacity(bytes);
+    for piece in [before, &new.body, old.body.get(after_at..)?] {
+        body.extend_from_slice(piece);
+    }
+    let mut entry = Entry {
+        part: Some(joined.part),
+        headers,
+        body: body.freeze(),
+        ..new.clone()
+    };
+    entry
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    Some(settled(entry))
+}
+
+/// Is all that the request asks for in the stored part?
+fn covers(entry: &Entry, request: &Request<'_>) -> bool {
+    let Some(part) = entry.part else {
+        return true;
+    };
+    let selection = select(
+        request.method,
+        request.headers,
+        entry.status,
+        &entry.headers,
+        part.complete_length,
+    );
+    match selection {
+        Selection::Whole | Selection::Unsatisfiable => false,
+        Selection::Part(span) => part.span.contains(span),
+        Selection::Parts(spans) => spans.iter().all(|span| part.span.contains(*span)),
+    }
+}
+
+/// What goes to a client of a stored or coming response.
+pub(super) struct Cut {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+impl Cut {
+    fn partial(mut headers: HeaderMap, body: Body, length: u64) -> Self {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        Self {
+            status: StatusCode::PARTIAL_CONTENT,
+            headers,
+            body,
+        }
+    }
+
+    /// RFC 9110 §15.5.17. `Content-Range` says all there is to say.
+    fn unsatisfiable(complete_length: u64) -> Self {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(header::CONTENT_RANGE, unsatisfied_range(complete_length));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        Self {
+            status: StatusCode::RANGE_NOT_SATISFIABLE,
+            headers,
+            body: Body::Empty,
+        }
+    }
+}
+
+/// What the request asks for of a stored response.
+pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
+    let length = entry.body.len() as u64;
+    let complete_length = entry.part.map_or(length, |part| part.complete_length);
+    let (method, fields) = (request.method, request.headers);
+    let cut = match select(
+        method,
+        fields,
+        entry.status,
+        &entry.headers,
+        complete_length,
+    ) {
+        Selection::Whole => None,
+        Selection::Part(span) => one_part(entry, span, complete_length),
+        Selection::Parts(spans) => several_parts(entry, &spans, complete_length),
+        Selection::Unsatisfiable => Some(Cut::unsatisfiable(complete_length)),
+    };
+    // §3.3: what is stored of a part goes out as a part, if at all.
+    let own_span = entry.part.map(|part| part.span);
+    cut.or_else(|| one_part(entry, own_span?, complete_length))
+        .unwrap_or_else(|| Cut {
+            status: entry.status,
+            headers: entry.headers.clone(),
+            body: Body::Whole(entry.body.clone()),
+        })
+}
+
+/// These octets of the representation, if they are stored.
+fn octets(entry: &Entry, span: Span) -> Option<Bytes> {
+    let offset = entry.part.map_or(0, |part| part.span.first);
+    let start = usize::try_from(span.first.checked_sub(offset)?).ok()?;
+    let end = start.checked_add(usize::try_from(span.length()).ok()?)?;
+    (end <= entry.body.len()).then(|| entry.body.slice(start..end))
+}
+
+fn one_part(entry: &Entry, span: Span, complete_length: u64) -> Option<Cut> {
+    let body = octets(entry, span)?;
+    let mut headers = entry.headers.clone();
+    headers.insert(header::CONTENT_RANGE, content_range(span, complete_length));
+    Some(Cut::partial(headers, Body::Whole(body), span.length()))
+}
+
+fn several_parts(entry: &Entry, spans: &[Span], complete_length: u64) -> Option<Cut> {
+    let octets = spans.iter().map(|span| octets(entry, *span));
+    let octets = octets.collect::<Option<Vec<_>>>()?;
+    let pieces = spans.iter().copied().zip(octets.iter().map(|o| &o[..]));
+    let pieces: Vec<_> = pieces.collect();
+    let content_type = entry.headers.get(header::CONTENT_TYPE);
+    let multipart = multipart(&pieces, complete_length, content_type)?;
+    let mut headers = entry.headers.clone();
+    headers.insert(header::CONTENT_TYPE, multipart.content_type);
+    let length = multipart.body.len() as u64;
+    let body = Body::Whole(Bytes::from(multipart.body));
+    Some(Cut::partial(headers, body, length))
+}
+
+/// What the request asks for of a response that is coming in. Several parts would have to be held back until all are
+/// there: the whole is the answer then, as it is when the length is not known yet.
+pub(super) fn cut_coming(
+    request: &Request<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    reader: Reader,
+) -> Cut {
+    let whole = |reader| Cut {
+        status,
+        headers: headers.clone(),
+        body: Body::Shared(reader),
+    };
+    let (method, fields) = (request.method, request.headers);
+    let length = content_length(headers)
+        // RFC 9110 §13.2.2: who has it already gets 304, whatever the range.
+        .filter(|_| status == StatusCode::OK && !not_modified(fields, status, headers));
+    let Some(length) = length else {
+        return whole(reader);
+    };
+    match select(method, fields, status, headers, length) {
+        Selection::Whole | Selection::Parts(_) => whole(reader),
+        Selection::Unsatisfiable => Cut::unsatisfiable(length),
+        Selection::Part(span) => {
+            let mut headers = headers.clone();
+            headers.insert(header::CONTENT_RANGE, content_range(span, length));
+            let body = Body::Shared(reader.limited(span.first, span.length()));
+            Cut::partial(headers, body, span.length())
+        }
+    }
+}
+
+/// A part is an incomplete 200 (RFC 9111 §3.3), so a condition that the whole would answer with 304 is judged on it, too.
+pub(super) fn status_of_whole(status: StatusCode) -> StatusCode {
+    match status {
+        StatusCode::PARTIAL_CONTENT => StatusCode::OK,
+        other => other,
+    }
+}
