@@ -19,6 +19,7 @@ use crate::flight::{Flights, Published, TooLong, Turn, Waiter};
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::store::{Entry, Found, Store};
+pub use crate::upstream::Interim;
 use crate::upstream::{Upstream, UpstreamBody};
 use bytes::Bytes;
 use fetch::{Ended, Job, Landed, Shared};
@@ -33,6 +34,13 @@ pub use purge::{PurgeFault, Purged};
 pub(crate) use respond::{X_CACHE, label, own};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+use tokio::sync::mpsc;
+
+/// Interim responses that may wait to be written to a client: hints that come faster than it reads are of no use to it.
+pub const INTERIM_HEADS_MAX: usize = 16;
+
+/// Bodies on their way may hold this much, also where memory stores next to nothing and Redis holds what is stored.
+const FILLS_BYTES_MIN: usize = 1 << 20;
 
 /// A request as the engine sees it.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +53,8 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The request has, or may have, content.
     pub has_body: bool,
+    /// Where interim responses go, if the client can take them. What doesn't fit in is dropped.
+    pub interim: Option<&'a mpsc::Sender<Interim>>,
 }
 
 /// What the engine says to a request.
@@ -115,7 +125,7 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let via = via_pseudonym(&config);
-        let fills = fill::Budget::new(config.memory_bytes_max);
+        let fills = fill::Budget::new(config.memory_bytes_max.max(FILLS_BYTES_MIN));
         Arc::new(Self {
             config,
             store,
@@ -271,6 +281,11 @@ impl Engine {
     fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan<'_>, entry: Arc<Entry>) {
         let flight = plan.flight();
         if let Turn::Lead(permit) = self.flights.turn(flight) {
+            // The client has its final answer.
+            let request = &Request {
+                interim: None,
+                ..*request
+            };
             let job = Job::new(
                 self,
                 request,
