@@ -1,28 +1,35 @@
-//! The port for clients: accepts, reads each request's head whole and under a deadline, and hands it to Pingora.
+//! The port for clients: accepts, reads each request's head whole and under a deadline, and has it answered.
 //!
 //! HTTP/1.x heads pass a strict grammar first ([`head`]), so that nothing which two readers could understand differently
 //! goes any further; connections that open with the HTTP/2 preface go to Pingora as they are. A slow head costs a deadline,
-//! an idle connection its idle time, and all connections together are capped. What this leaves out: answering.
+//! an idle connection its idle time, and all connections together are capped. Body-less `GET` and `HEAD` are
+//! answered here ([`lane`]), in order, pipelined or not; everything else goes to Pingora with its bytes untouched.
 
 mod chunks;
 mod gate;
 mod head;
+mod lane;
+mod parse;
 mod refuse;
+mod write;
 
 use crate::config::Timeouts;
+use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::service::Service;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use chunks::{Broken, Chunks};
 use gate::{Gate, Rest};
 use head::{Body, Fault};
+use lane::{Lane, Served};
+use parse::Parsed;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +52,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The client port.
 pub struct Front {
     proxy: Arc<HttpProxy<Service>>,
+    lane: Lane,
     timeouts: Timeouts,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
@@ -72,15 +80,17 @@ enum Read {
 }
 
 impl Front {
-    pub fn new(
-        proxy: HttpProxy<Service>,
-        timeouts: Timeouts,
-        connections_max: usize,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(connections_max));
+    pub fn new(proxy: HttpProxy<Service>, engine: Arc<Engine>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let timeouts = engine.config.timeouts;
+        let places = Arc::new(Semaphore::new(engine.config.connections_max));
+        let lane = Lane {
+            engine,
+            metrics: metrics.clone(),
+            client_write: timeouts.client_write,
+        };
         Arc::new(Self {
             proxy: Arc::new(proxy),
+            lane,
             timeouts,
             metrics,
             places,
@@ -159,11 +169,12 @@ impl Front {
             drop(digest.peer_addr.set(Some(client)));
             let mut stream = L4Stream::from(accepted.stream);
             stream.set_socket_digest(digest);
-            self.connection(stream, draining).await;
+            self.connection(stream, accepted.client.ip(), draining)
+                .await;
         });
     }
 
-    async fn connection(&self, mut first: L4Stream, mut draining: ShutdownWatch) {
+    async fn connection(&self, mut first: L4Stream, client: IpAddr, mut draining: ShutdownWatch) {
         let mut buffer = BytesMut::new();
         let mut read = self
             .read_head(&mut first, &mut buffer, true, &mut draining)
@@ -177,13 +188,28 @@ impl Front {
         loop {
             match read {
                 Read::Head { head_bytes, body } => {
-                    let Some(next) = self
-                        .exchange(stream, &mut buffer, head_bytes, body, &draining)
-                        .await
-                    else {
-                        return;
+                    let head = buffer.get(..head_bytes).unwrap_or_default();
+                    let parsed = (body == Body::None).then(|| Parsed::new(head)).flatten();
+                    let last = *draining.borrow();
+                    let served = match parsed {
+                        Some(parsed) => self.lane.serve(&mut stream, &parsed, client, last).await,
+                        None => Served::Passes,
                     };
-                    stream = next;
+                    match served {
+                        Served::Persists => buffer.advance(head_bytes),
+                        Served::Closes => {
+                            buffer.advance(head_bytes);
+                            return refuse::close(stream, buffer.is_empty()).await;
+                        }
+                        Served::Passes => {
+                            let passed =
+                                self.exchange(stream, &mut buffer, head_bytes, body, &draining);
+                            match passed.await {
+                                Some(next) => stream = next,
+                                None => return,
+                            }
+                        }
+                    }
                 }
                 Read::Fault(fault) => return refuse::refuse(stream, fault, &self.metrics).await,
                 Read::Closed | Read::Http2 => return,

@@ -114,13 +114,12 @@ impl Desk {
         store.start();
         let upstream = Upstream::new(&config);
         let pingora = pingora_settings(&config);
-        let (timeouts, connections_max) = (config.timeouts, config.connections_max);
+        let client_idle = config.timeouts.client_idle;
         let engine = Engine::new(config, store.clone(), upstream.clone(), metrics.clone());
         let service = Service::new(engine.clone(), upstream.clone(), metrics.clone());
         let front = Front::new(
-            pingora_proxy(&pingora, service, timeouts.client_idle),
-            timeouts,
-            connections_max,
+            pingora_proxy(&pingora, service, client_idle),
+            engine.clone(),
             metrics.clone(),
         );
         Ok(Self {

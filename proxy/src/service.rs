@@ -6,10 +6,11 @@
 
 mod write;
 
-use crate::engine::{Answer, Engine, PostAnswer, Request, add_via};
+use crate::engine::{Answer, Engine, INTERIM_HEADS_MAX, PostAnswer, Request, add_via};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::upstream::{self, Upstream};
+use crate::wire::origin_form;
 use crate::{clock, problem};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
 
 /// What the hooks share with the engine.
 #[derive(Debug)]
@@ -102,6 +104,7 @@ fn view(head: &RequestHeader, has_body: bool) -> Option<Request<'_>> {
         authority,
         headers: &head.headers,
         has_body,
+        interim: None,
     })
 }
 
@@ -142,11 +145,27 @@ impl ProxyHttp for Service {
         context: &mut Context,
     ) -> pingora::Result<bool> {
         let has_body = !session.as_mut().is_body_empty();
-        let Some(request) = view(session.req_header(), has_body) else {
+        // The answer borrows the head while interim responses are written to the session.
+        let head = session.req_header().clone();
+        let Some(mut request) = view(&head, has_body) else {
             context.pass = Some(Pass::Target(Unkeyable::BadEncoding));
             return Ok(false);
         };
-        match self.engine.answer(&request, clock::now()).await {
+        let (sender, mut interim) = mpsc::channel(INTERIM_HEADS_MAX);
+        request.interim = (head.version > Version::HTTP_10).then_some(&sender);
+        let answer = self.engine.answer(&request, clock::now());
+        tokio::pin!(answer);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(head) = interim.recv() => write::interim(session, &head).await?,
+                answer = &mut answer => break answer,
+            }
+        };
+        while let Ok(head) = interim.try_recv() {
+            write::interim(session, &head).await?;
+        }
+        match answer {
             Answer::Pass(pass) => {
                 context.pass = Some(pass);
                 context.outcome = Outcome::Bypass { pass, status: None };
@@ -326,26 +345,6 @@ impl ProxyHttp for Service {
     }
 }
 
-/// An absolute-form target means the same as its path and query (RFC 9112 §3.2.2); the front has seen that it names the
-/// same host as `Host`.
-fn origin_form(target: &str) -> &str {
-    let rest = match target.split_once("://") {
-        Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
-        {
-            rest
-        }
-        _ => return target,
-    };
-    match rest.find('/') {
-        Some(at) if !rest.get(..at).unwrap_or_default().contains('?') => {
-            rest.get(at..).unwrap_or(target)
-        }
-        // No path, and perhaps a query: left to the upstream, unkeyed.
-        _ => target,
-    }
-}
-
 fn client_address(session: &Session) -> Option<IpAddr> {
     session
         .client_addr()
@@ -400,15 +399,6 @@ mod tests {
         assert_eq!(whose_fault(&gone), None);
         let refused = Error::explain(ErrorType::ConnectRefused, "refused").into_up();
         assert_eq!(whose_fault(&refused), Some(Failure::ConnectFailed));
-    }
-
-    #[test]
-    fn an_absolute_target_means_its_path() {
-        assert_eq!(origin_form("http://a:80/b?c=http://d/"), "/b?c=http://d/");
-        assert_eq!(origin_form("/b?c=http://d/"), "/b?c=http://d/");
-        for unkeyed in ["http://a", "http://a?b/c", "*", "ftp://a/b"] {
-            assert_eq!(origin_form(unkeyed), unkeyed);
-        }
     }
 
     #[test]

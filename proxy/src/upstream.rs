@@ -5,12 +5,13 @@
 //! an outage of the store must not move to the upstream. A body that goes at its client's pace doesn't count: see
 //! [`UpstreamBody::leave_turn`]. Knows Pingora; no caching rule lives here.
 
+mod framing;
 mod resolve;
 
 use crate::config::{Config, Timeouts};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use larder_policy::Failure;
+use larder_policy::{Failure, strip_hop_by_hop};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// Dead pooled connections that one request may run into before it gives up: an upstream's restart kills them all at once.
@@ -48,6 +49,13 @@ pub struct UpstreamResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: UpstreamBody,
+}
+
+/// An interim response (RFC 9110 §15.2), without what concerns one connection alone.
+#[derive(Debug)]
+pub struct Interim {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
 }
 
 /// The upstream with its connections.
@@ -146,12 +154,13 @@ impl Upstream {
         peer
     }
 
-    /// Sends the request and reads the head of the final response.
+    /// Sends the request and reads the head of the final response; those of interim responses go to `interim` on the way.
     pub async fn fetch(
         self: &Arc<Self>,
         request: &UpstreamRequest,
+        interim: Option<&mpsc::Sender<Interim>>,
     ) -> Result<UpstreamResponse, Failure> {
-        let result = self.fetch_in_turn(request).await;
+        let result = self.fetch_in_turn(request, interim).await;
         // Waiting in vain for a turn is our fault and says nothing of the upstream.
         if !matches!(result, Err(Failure::Overloaded)) {
             self.note(result.is_ok());
@@ -162,6 +171,7 @@ impl Upstream {
     async fn fetch_in_turn(
         self: &Arc<Self>,
         request: &UpstreamRequest,
+        interim: Option<&mpsc::Sender<Interim>>,
     ) -> Result<UpstreamResponse, Failure> {
         let turn = timeout(TURN_WAIT_MAX, self.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
@@ -170,7 +180,7 @@ impl Upstream {
         let mut failure = Failure::ConnectFailed;
         for address in self.resolver.addresses().await?.iter() {
             let peer = self.peer_at(*address);
-            match self.attempt(&peer, request).await {
+            match self.attempt(&peer, request, interim).await {
                 Ok(session) => return Ok(UpstreamResponse::new(session, peer, self.clone(), turn)),
                 Err(Attempt::NotConnected(why)) => failure = why,
                 Err(Attempt::Broken(why)) => return Err(why),
@@ -184,6 +194,7 @@ impl Upstream {
         &self,
         peer: &HttpPeer,
         request: &UpstreamRequest,
+        interim: Option<&mpsc::Sender<Interim>>,
     ) -> Result<HttpSession, Attempt> {
         for _ in 0..STALE_CONNECTIONS_MAX {
             let connected = self.connector.get_http_session(peer).await;
@@ -191,12 +202,18 @@ impl Upstream {
                 connected.map_err(|error| Attempt::NotConnected(classify(&error)))?;
             session.set_read_timeout(peer.options.read_timeout);
             session.set_write_timeout(peer.options.write_timeout);
-            let Err(mut error) = self.exchange(&mut session, request).await else {
+            let exchanged = self.exchange(&mut session, request, interim).await;
+            let Err(Silence {
+                mut error,
+                nothing_came,
+            }) = exchanged
+            else {
                 return Ok(session);
             };
             error.retry.decide_reuse(reused);
             // A pooled connection that the upstream had already closed: it answered nothing, and the method is safe.
             let swallowed = reused
+                && nothing_came
                 && !matches!(
                     error.etype(),
                     ErrorType::ReadTimedout | ErrorType::InvalidHTTPHeader
@@ -213,7 +230,9 @@ impl Upstream {
         &self,
         session: &mut HttpSession,
         request: &UpstreamRequest,
-    ) -> pingora::Result<()> {
+        interim: Option<&mpsc::Sender<Interim>>,
+    ) -> Result<(), Silence> {
+        let mut nothing_came = true;
         let exchange = async {
             session
                 .write_request_header(Box::new(request.to_pingora()?))
@@ -221,18 +240,47 @@ impl Upstream {
             session.finish_request_body().await?;
             loop {
                 session.read_response_header().await?;
-                let interim = session
-                    .response_header()
-                    .is_some_and(|head| head.status.is_informational());
-                if !interim {
-                    return Ok(());
+                nothing_came = false;
+                let Some(head) = session.response_header() else {
+                    continue;
+                };
+                if !head.status.is_informational() {
+                    return framing::check(&head.headers);
+                }
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    // Nobody asked for it: what follows is no HTTP.
+                    return Err(framing::broken("101 without being asked"));
+                }
+                if let Some(interim) = interim {
+                    // A client that does not keep up does without.
+                    let _ = interim.try_send(Interim::new(head.status, &head.headers));
                 }
             }
         };
         let late = |_| Error::explain(ErrorType::ReadTimedout, "no head within the deadline");
-        timeout(self.timeouts.upstream_read, exchange)
+        let result = timeout(self.timeouts.upstream_read, exchange)
             .await
-            .map_err(late)?
+            .map_err(late)
+            .flatten();
+        result.map_err(|error| Silence {
+            error,
+            nothing_came,
+        })
+    }
+}
+
+/// Why no final head came.
+struct Silence {
+    error: Box<Error>,
+    /// No byte of any answer.
+    nothing_came: bool,
+}
+
+impl Interim {
+    fn new(status: StatusCode, headers: &HeaderMap) -> Self {
+        let mut headers = headers.clone();
+        strip_hop_by_hop(&mut headers);
+        Self { status, headers }
     }
 }
 

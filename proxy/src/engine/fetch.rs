@@ -10,7 +10,7 @@ use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
 use crate::store::{Entry, Mark};
-use crate::upstream::{UpstreamBody, UpstreamRequest, UpstreamResponse};
+use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
@@ -21,7 +21,7 @@ use larder_policy::{
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// An answer that everybody who wants the same may have.
 #[derive(Debug, Clone)]
@@ -91,6 +91,8 @@ pub(super) struct Job {
     /// Every field of the client's: `Vary` may name any of them.
     pub(super) client: HeaderMap,
     pub(super) upstream: UpstreamRequest,
+    /// Where interim responses go: to the client that this fetch is made for, and to nobody who joins it.
+    interim: Option<mpsc::Sender<Interim>>,
     /// The whole stored response that the request selects, to be validated.
     pub(super) entry: Option<Arc<Entry>>,
     /// When it selects none: what other requests selected, of which a 304 may name one.
@@ -144,6 +146,7 @@ impl Job {
             lookup: plan.lookup,
             client: request.headers.clone(),
             upstream,
+            interim: request.interim.cloned(),
             entry,
             others,
             part,
@@ -184,7 +187,8 @@ impl Engine {
     pub(super) async fn run(&self, mut job: Job, mut landed: oneshot::Sender<Landed>) {
         let request_time = clock::now();
         let started = Instant::now();
-        let fetch = self.upstream.fetch(&job.upstream);
+        let interim = job.interim.take();
+        let fetch = self.upstream.fetch(&job.upstream, interim.as_ref());
         let result = if job.permit.is_some() {
             fetch.await
         } else {

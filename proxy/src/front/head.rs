@@ -80,10 +80,7 @@ const FIELD_LINE: &str = "A field line is not NAME: VALUE.";
 
 /// Checks a whole head, empty line included.
 pub(super) fn check(head: &[u8]) -> Result<Body, Fault> {
-    let text = head
-        .strip_suffix(b"\r\n\r\n")
-        .ok_or(Fault::Malformed(LINE_ENDS))?;
-    let mut lines = Lines(Some(text));
+    let mut lines = lines(head).ok_or(Fault::Malformed(LINE_ENDS))?;
     let request = request_line(lines.next().unwrap_or_default())?;
     let mut framing = Framing::default();
     let (http_1_0, method, target) = (request.http_1_0, request.method, request.target);
@@ -104,6 +101,11 @@ pub(super) fn asks_for_upgrade(head: &[u8]) -> bool {
             .is_some_and(|name| name.eq_ignore_ascii_case(b"upgrade:"))
     };
     head.split(|&byte| byte == b'\n').skip(1).any(named)
+}
+
+/// The lines of a whole head, the request line first; none when it doesn't end in an empty line.
+pub(super) fn lines(head: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    head.strip_suffix(b"\r\n\r\n").map(|text| Lines(Some(text)))
 }
 
 struct RequestLine<'a> {

@@ -48,6 +48,14 @@ pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// Ends a connection that has been answered for the last time.
+pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, all_read: bool) {
+    let shut = timeout(LINGER_MAX, stream.shutdown()).await;
+    if !all_read && shut.is_ok_and(|shut| shut.is_ok()) {
+        let _ = timeout(LINGER_MAX, linger(&mut stream)).await;
+    }
+}
+
 async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
     let mut scrap = [0; 4096];
     let mut read = 0;

@@ -1,7 +1,8 @@
 //! Writes the engine's responses to a Pingora session, and frames what goes to clients that know no chunks.
 
 use super::knows_chunks;
-use crate::engine::{Body, Response, X_CACHE, label};
+use crate::engine::{Body, Interim, Response, X_CACHE, label};
+use crate::wire::{has_no_content, spelled};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use larder_policy::{Failure, Outcome, strip_hop_by_hop};
 use pingora::http::ResponseHeader;
@@ -37,6 +38,15 @@ pub(super) async fn response(session: &mut Session, response: Response) -> pingo
             Err(failure) => return Err(broken_off(failure)),
         }
     }
+}
+
+/// Writes an interim response (RFC 9110 §15.2).
+pub(super) async fn interim(session: &mut Session, interim: &Interim) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(interim.status, Some(interim.headers.len()))?;
+    for (name, value) in &interim.headers {
+        head.append_header(spelled(name), value.clone())?;
+    }
+    session.write_response_header(Box::new(head), false).await
 }
 
 /// Says where the body ends.
@@ -99,41 +109,7 @@ pub(super) fn label_passed(
     Ok(())
 }
 
-/// A field name as HTTP/1.1 people write it. Names are case-insensitive, but scripts that match `X-Cache:` are not.
-fn spelled(name: &HeaderName) -> String {
-    if name == header::ETAG {
-        return "ETag".to_owned();
-    }
-    let mut begins = true;
-    let spell = |letter: char| {
-        let spelled = if begins {
-            letter.to_ascii_uppercase()
-        } else {
-            letter
-        };
-        begins = letter == '-';
-        spelled
-    };
-    name.as_str().chars().map(spell).collect()
-}
-
-fn has_no_content(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
 fn broken_off(failure: Failure) -> Box<Error> {
     let why = Outcome::Error(failure).reason().as_str();
     Error::explain(ErrorType::ReadError, format!("the body broke off: {why}")).into_up()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_spelled_as_people_write_them() {
-        assert_eq!(spelled(&X_CACHE), "X-Cache");
-        assert_eq!(spelled(&header::ETAG), "ETag");
-        assert_eq!(spelled(&HeaderName::from_static("x--odd-")), "X--Odd-");
-    }
 }

@@ -1,0 +1,178 @@
+//! Requests that never see Pingora: every body-less `GET` and `HEAD` of HTTP/1.x that the cache is concerned with.
+//!
+//! The engine answers, the lane frames and writes: interim responses as they come, then the final one, in the order of the
+//! requests. The origin's fields go out as they are. Left out: what the engine passes, which goes to Pingora with its bytes
+//! untouched, and reading requests.
+
+use super::parse::Parsed;
+use super::write::{self, Framing, Out};
+use crate::clock;
+use crate::engine::{Answer, Engine, INTERIM_HEADS_MAX, Interim, Request, Response};
+use crate::log::{Access, access};
+use crate::metrics::Metrics;
+use crate::wire::origin_form;
+use http::{Method, Version, header};
+use larder_policy::Outcome;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::io::AsyncWrite;
+use tokio::sync::mpsc;
+
+/// What the lane needs of the rest.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) engine: Arc<Engine>,
+    pub(super) metrics: Arc<Metrics>,
+    /// How long a client may take nothing of what is written to it.
+    pub(super) client_write: Duration,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// Answered; the connection is good for another request.
+    Persists,
+    /// Answered, or broken off; the connection ends.
+    Closes,
+    /// Nothing was written: Pingora's business.
+    Passes,
+}
+
+impl Lane {
+    /// Answers one request. `last` says that no other may follow, because the process is ending.
+    pub(super) async fn serve<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        parsed: &Parsed,
+        client: IpAddr,
+        last: bool,
+    ) -> Served {
+        let started = Instant::now();
+        let now = clock::now();
+        let mut out = Out::new(stream, self.client_write);
+        let response = match self.answer(&mut out, parsed, now).await {
+            Ok(Answer::Respond(response)) => *response,
+            Ok(Answer::Pass(_)) => return Served::Passes,
+            // The client went away while interim responses were written to it.
+            Err(_) => return Served::Closes,
+        };
+        let (status, outcome) = (response.status.as_u16(), response.outcome);
+        let persists = parsed.persists() && !last;
+        let written = respond(&mut out, parsed, response, persists, now).await;
+        self.log(
+            parsed,
+            client,
+            status,
+            &outcome,
+            out.content_bytes(),
+            started,
+        );
+        match written {
+            Ok(Framing::UntilClose) | Err(_) => Served::Closes,
+            Ok(_) if persists => Served::Persists,
+            Ok(_) => Served::Closes,
+        }
+    }
+
+    /// Asks the engine, and meanwhile writes the interim responses that come.
+    async fn answer<S: AsyncWrite + Unpin>(
+        &self,
+        out: &mut Out<'_, S>,
+        parsed: &Parsed,
+        now: SystemTime,
+    ) -> io::Result<Answer> {
+        let (sender, mut interim) = mpsc::channel(INTERIM_HEADS_MAX);
+        // RFC 9110 §15.2: HTTP/1.0 knows no interim responses.
+        let sender = (parsed.version == Version::HTTP_11).then_some(sender);
+        let request = Request {
+            method: &parsed.method,
+            target: origin_form(&parsed.target),
+            authority: parsed
+                .headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok()),
+            headers: &parsed.headers,
+            has_body: false,
+            interim: sender.as_ref(),
+        };
+        let answer = self.engine.answer(&request, now);
+        tokio::pin!(answer);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(Interim { status, headers }) = interim.recv() => {
+                    write::head(out, parsed.version, status, &headers, Framing::None, None);
+                    out.flush().await?;
+                }
+                answer = &mut answer => break answer,
+            }
+        };
+        // Sent before the final head, and perhaps not seen yet.
+        while let Ok(Interim { status, headers }) = interim.try_recv() {
+            write::head(out, parsed.version, status, &headers, Framing::None, None);
+        }
+        Ok(answer)
+    }
+
+    fn log(
+        &self,
+        parsed: &Parsed,
+        client: IpAddr,
+        status: u16,
+        outcome: &Outcome,
+        bytes: u64,
+        started: Instant,
+    ) {
+        let duration = started.elapsed();
+        self.metrics.observe_request(outcome, duration);
+        access(&Access {
+            method: &parsed.method,
+            target: &parsed.target,
+            status,
+            outcome,
+            bytes,
+            duration,
+            client: Some(client),
+            protocol: parsed.version,
+        });
+    }
+}
+
+/// Writes head and body. An error means that the connection must end: what was sent is incomplete, and the client must see that.
+async fn respond<S: AsyncWrite + Unpin>(
+    out: &mut Out<'_, S>,
+    parsed: &Parsed,
+    response: Response,
+    persists: bool,
+    now: SystemTime,
+) -> io::Result<Framing> {
+    let Response {
+        status,
+        mut headers,
+        mut body,
+        ..
+    } = response;
+    // RFC 9110 §6.6.1: whoever has a clock dates what has no date, so also what we say ourselves.
+    larder_policy::insert_date(&mut headers, now);
+    let framing = write::framing(
+        parsed.method == Method::HEAD,
+        parsed.version,
+        status,
+        &headers,
+        &body,
+    );
+    let persists = persists && framing != Framing::UntilClose;
+    let connection = match (persists, parsed.version) {
+        (false, _) => Some("close"),
+        (true, Version::HTTP_11) => None,
+        (true, _) => Some("keep-alive"),
+    };
+    write::head(out, parsed.version, status, &headers, framing, connection);
+    if framing != Framing::None {
+        write::body(out, &mut body, framing).await?;
+    }
+    out.flush().await?;
+    Ok(framing)
+}
