@@ -5,11 +5,12 @@
 //! untouched, and reading requests.
 
 use super::parse::Parsed;
-use super::write::{self, Framing, Out};
+use super::write::{self, BrokenOff, Framing, Out};
 use crate::clock;
-use crate::engine::{Answer, Engine, INTERIM_HEADS_MAX, Interim, Request, Response};
+use crate::engine::{self, Answer, Engine, INTERIM_HEADS_MAX, Interim, Request, Response};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
+use crate::problem;
 use crate::wire::origin_form;
 use http::{Method, Version, header};
 use larder_policy::Outcome;
@@ -40,6 +41,22 @@ pub(super) enum Served {
     Passes,
 }
 
+/// What the log says of a response.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    status: u16,
+    outcome: Outcome,
+}
+
+impl Sent {
+    fn of(response: &Response) -> Self {
+        Self {
+            status: response.status.as_u16(),
+            outcome: response.outcome,
+        }
+    }
+}
+
 impl Lane {
     /// Answers one request. `last` says that no other may follow, because the process is ending.
     pub(super) async fn serve<S: AsyncWrite + Unpin>(
@@ -58,17 +75,20 @@ impl Lane {
             // The client went away while interim responses were written to it.
             Err(_) => return Served::Closes,
         };
-        let (status, outcome) = (response.status.as_u16(), response.outcome);
+        let mut sent = Sent::of(&response);
         let persists = parsed.persists() && !last;
-        let written = respond(&mut out, parsed, response, persists, now).await;
-        self.log(
-            parsed,
-            client,
-            status,
-            &outcome,
-            out.content_bytes(),
-            started,
-        );
+        let mut written = respond(&mut out, parsed, response, persists, now).await;
+        if let Err(BrokenOff::Upstream(failure)) = written
+            && out.take_back()
+        {
+            // Nobody has seen anything of it, so it need not look like a broken connection.
+            let outcome = Outcome::Error(failure);
+            let problem = problem::failure(failure, problem::sentence(failure));
+            let instead = engine::own(problem, outcome);
+            sent = Sent::of(&instead);
+            written = respond(&mut out, parsed, instead, persists, now).await;
+        }
+        self.log(parsed, client, sent, out.content_bytes(), started);
         match written {
             Ok(Framing::UntilClose) | Err(_) => Served::Closes,
             Ok(_) if persists => Served::Persists,
@@ -112,26 +132,20 @@ impl Lane {
         // Sent before the final head, and perhaps not seen yet.
         while let Ok(Interim { status, headers }) = interim.try_recv() {
             write::head(out, parsed.version, status, &headers, Framing::None, None);
+            out.flush().await?;
         }
+        out.begin();
         Ok(answer)
     }
 
-    fn log(
-        &self,
-        parsed: &Parsed,
-        client: IpAddr,
-        status: u16,
-        outcome: &Outcome,
-        bytes: u64,
-        started: Instant,
-    ) {
+    fn log(&self, parsed: &Parsed, client: IpAddr, sent: Sent, bytes: u64, started: Instant) {
         let duration = started.elapsed();
-        self.metrics.observe_request(outcome, duration);
+        self.metrics.observe_request(&sent.outcome, duration);
         access(&Access {
             method: &parsed.method,
             target: &parsed.target,
-            status,
-            outcome,
+            status: sent.status,
+            outcome: &sent.outcome,
             bytes,
             duration,
             client: Some(client),
@@ -147,7 +161,7 @@ async fn respond<S: AsyncWrite + Unpin>(
     response: Response,
     persists: bool,
     now: SystemTime,
-) -> io::Result<Framing> {
+) -> Result<Framing, BrokenOff> {
     let Response {
         status,
         mut headers,

@@ -7,6 +7,7 @@ use crate::engine::Body;
 use crate::wire::{has_no_content, spelled};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
+use larder_policy::Failure;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::io::Write as _;
@@ -57,6 +58,21 @@ pub(super) fn framing(
     }
 }
 
+/// Why a response did not come to its end.
+#[derive(Debug)]
+pub(super) enum BrokenOff {
+    /// The client takes no more.
+    Client,
+    /// There is no more, or not what was promised.
+    Upstream(Failure),
+}
+
+impl From<io::Error> for BrokenOff {
+    fn from(_: io::Error) -> Self {
+        Self::Client
+    }
+}
+
 /// Puts the head down; `connection` is the option to name there.
 pub(super) fn head<S: AsyncWrite + Unpin>(
     out: &mut Out<'_, S>,
@@ -98,15 +114,14 @@ pub(super) async fn body<S: AsyncWrite + Unpin>(
     out: &mut Out<'_, S>,
     body: &mut Body,
     framing: Framing,
-) -> io::Result<()> {
+) -> Result<(), BrokenOff> {
+    const BROKEN: BrokenOff = BrokenOff::Upstream(Failure::UpstreamBroken);
     let mut left = match framing {
         Framing::Sized(bytes) => bytes,
         _ => u64::MAX,
     };
     while let Some(chunk) = next(out, body).await? {
-        left = left
-            .checked_sub(chunk.len() as u64)
-            .ok_or_else(|| io::Error::other("the body is longer than it said"))?;
+        left = left.checked_sub(chunk.len() as u64).ok_or(BROKEN)?;
         if framing == Framing::Chunked {
             out.put(format!("{:x}\r\n", chunk.len()).as_bytes());
         }
@@ -116,7 +131,7 @@ pub(super) async fn body<S: AsyncWrite + Unpin>(
         }
     }
     match framing {
-        Framing::Sized(_) if left > 0 => Err(io::Error::other("the body is shorter than it said")),
+        Framing::Sized(_) if left > 0 => Err(BROKEN),
         Framing::Chunked => {
             out.put(b"0\r\n\r\n");
             Ok(())
@@ -129,7 +144,7 @@ pub(super) async fn body<S: AsyncWrite + Unpin>(
 async fn next<S: AsyncWrite + Unpin>(
     out: &mut Out<'_, S>,
     body: &mut Body,
-) -> io::Result<Option<Bytes>> {
+) -> Result<Option<Bytes>, BrokenOff> {
     loop {
         let chunk = {
             let mut next = pin!(body.next());
@@ -145,7 +160,7 @@ async fn next<S: AsyncWrite + Unpin>(
             // An empty chunk would end a chunked body.
             Ok(Some(chunk)) if chunk.is_empty() => {}
             Ok(chunk) => return Ok(chunk),
-            Err(failure) => return Err(io::Error::other(format!("broke off: {failure:?}"))),
+            Err(failure) => return Err(BrokenOff::Upstream(failure)),
         }
     }
 }
@@ -168,6 +183,8 @@ pub(super) struct Out<'a, S> {
     gathered: Vec<u8>,
     patience: Duration,
     content_bytes: u64,
+    /// Something of this response is on its way.
+    is_begun: bool,
 }
 
 impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
@@ -178,7 +195,22 @@ impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
             gathered: Vec::with_capacity(1024),
             patience,
             content_bytes: 0,
+            is_begun: false,
         }
+    }
+
+    /// Begins the final response: what was sent before was interim.
+    pub(super) fn begin(&mut self) {
+        self.is_begun = false;
+    }
+
+    /// Takes back what is gathered, if nothing of the response has been sent yet.
+    pub(super) fn take_back(&mut self) -> bool {
+        if !self.is_begun {
+            self.gathered.clear();
+            self.content_bytes = 0;
+        }
+        !self.is_begun
     }
 
     /// Content handed to the connection so far.
@@ -221,6 +253,7 @@ impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
     }
 
     async fn send_gathered(&mut self) -> io::Result<()> {
+        self.is_begun |= !self.gathered.is_empty();
         write_all(self.stream, &self.gathered, self.patience).await?;
         self.gathered.clear();
         Ok(())

@@ -8,6 +8,7 @@ mod env_example;
 mod failures;
 mod fairness;
 mod flights;
+mod front;
 mod head;
 mod https;
 mod passes;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod upstream;
 pub(crate) mod wait;
