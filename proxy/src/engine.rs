@@ -13,6 +13,7 @@ mod purge;
 mod respond;
 mod validate;
 
+use crate::clock;
 use crate::config::{Config, UpstreamHost};
 use crate::fill;
 use crate::flight::{Flights, Published, TooLong, Turn, Waiter};
@@ -23,7 +24,7 @@ pub use crate::upstream::Interim;
 use crate::upstream::{Upstream, UpstreamBody};
 use bytes::Bytes;
 use fetch::{Ended, Job, Landed, Shared};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{Failure, Forward, Lookup, Outcome, Pass, Reuse, StaleWhy, reuse};
 use partial::PartJudged;
 use plan::Plan;
@@ -330,7 +331,11 @@ impl Engine {
         match shared {
             Shared::Coming(coming) => {
                 let reader = coming.fill.reader()?;
-                Some(self.coming(request, &coming, &coming.headers, reader, forward, true))
+                // It was made for another request, and may have been coming for a while (RFC 9111 §4).
+                let mut headers = coming.headers.clone();
+                let age = coming.policy.age_s(clock::now());
+                headers.insert(header::AGE, HeaderValue::from(age));
+                Some(self.coming(request, &coming, &headers, reader, forward, true))
             }
             Shared::Ended(ended) => Some(self.ended(request, &ended, forward)),
         }

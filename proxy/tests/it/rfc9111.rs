@@ -1,7 +1,8 @@
 //! What RFC 9111 demands and no other story tells: what is stored of an answer, what validation changes, and what passes
 //! through untouched. `docs/rfc9111.md` says which test holds which requirement.
 
-use crate::support::proxy::{Got, Proxy};
+use crate::flights::{chunk, written_by_hand};
+use crate::support::proxy::{Got, Proxy, got};
 use crate::support::redis::PrivateRedis;
 use crate::support::upstream::{Upstream, counting, respond};
 use crate::support::wait::until;
@@ -9,6 +10,7 @@ use reqwest::Method;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 /// An upstream that answers every request of every connection with these bytes.
 async fn raw_upstream(answer: &'static [u8]) -> SocketAddr {
@@ -170,6 +172,44 @@ async fn a_stored_answer_has_one_age_and_that_is_ours() {
     }
 }
 
+/// §4: what came for another request is as good as stored, and has its age; what only that one may have stays there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_another_s_answer_gets_an_age_and_no_private_field() {
+    let (to_test, mut from_upstream) = mpsc::unbounded_channel();
+    let upstream = Upstream::start(move |_| {
+        let fields = [
+            ("cache-control", "max-age=600, private=x-mine"),
+            ("age", "100, 7"),
+            ("x-mine", "1"),
+        ];
+        let (chunks, response) = written_by_hand(&fields);
+        to_test.send(chunks).unwrap();
+        async { response }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let leader = tokio::spawn(proxy.http.get(proxy.url("/a")).send());
+    let chunks = from_upstream.recv().await.unwrap();
+    chunks.send(chunk("x")).unwrap();
+    let leader = leader.await.unwrap().unwrap();
+    let joined = proxy.http.get(proxy.url("/a")).send().await.unwrap();
+    drop(chunks);
+    let (leader, joined) = (got(leader).await, got(joined).await);
+    assert_eq!((leader.body.as_str(), joined.body.as_str()), ("x", "x"));
+    assert!(
+        joined.field("cache-status").ends_with("; collapsed"),
+        "{joined:?}"
+    );
+    assert_eq!(
+        (all(&leader, "age"), leader.field("x-mine")),
+        (vec!["100, 7"], "1")
+    );
+    let age: u64 = joined.field("age").parse().unwrap();
+    assert!((100..160).contains(&age), "{age}");
+    assert_eq!((all(&joined, "age").len(), joined.field("x-mine")), (1, ""));
+    assert_eq!(upstream.count(), 1);
+}
+
 /// An upstream that knows only one representation, `"old"`, until it is asked for `/changed`, where it has `"new"`.
 async fn validating() -> Upstream {
     Upstream::start(async |asked| {
@@ -267,6 +307,46 @@ async fn a_condition_is_judged_only_by_what_is_stored() {
     assert_eq!((passed.status, passed.result()), (200, "BYPASS"));
     let asked = upstream.asked().pop().unwrap();
     assert_eq!(asked.headers["if-match"], "\"other\"");
+}
+
+/// §4.3.2
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tag_of_a_stored_part_is_offered_to_nobody_who_wants_more() {
+    let upstream = Upstream::start(async |asked| {
+        let fields = |tag| {
+            [
+                ("cache-control", "max-age=60"),
+                ("vary", "accept-language"),
+                ("etag", tag),
+                ("content-range", "bytes 0-3/8"),
+            ]
+        };
+        match asked.headers.get("range").map(|range| range.as_bytes()) {
+            Some(b"bytes=0-3") => respond(206, &fields("\"part\""), "part"),
+            _ => respond(200, &fields("\"whole\"")[..3], "all of it"),
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for (language, range, status) in [
+        ("de", "bytes=0-3", 206),
+        ("en", "", 200),
+        ("fr", "bytes=4-7", 200),
+    ] {
+        let mut fields = vec![("accept-language", language)];
+        fields.extend((!range.is_empty()).then_some(("range", range)));
+        let got = proxy.get_with("/a", &fields).await;
+        // A range of what came whole may be cut out of it.
+        assert!(
+            got.status == status || got.status == 206 && status == 200 && !range.is_empty(),
+            "{got:?}"
+        );
+    }
+    for asked in upstream.asked() {
+        let conditions = asked.headers.get_all("if-none-match").iter();
+        let named = conditions.filter(|tags| tags.to_str().unwrap().contains("part"));
+        assert_eq!(named.count(), 0, "{asked:?}");
+    }
 }
 
 /// §4.3.3
