@@ -96,6 +96,10 @@ pub fn selecting_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>
 
 /// RFC 9110 §12.5.3, §12.5.4: case and order mean nothing, weights do. (§12.5.4 warns that the order
 /// of languages cannot be relied upon.)
+///
+/// A stored response whose `Content-Language` is what another request likes best is still not that
+/// request's: §4.1 lets two requests match only where their fields mean the same, and the origin may
+/// have something that suits the other one better, or another text in that language for it.
 fn weighted(members: &[&[u8]]) -> Vec<u8> {
     let mut ranges: Vec<(Reverse<u16>, Vec<u8>)> = members
         .iter()

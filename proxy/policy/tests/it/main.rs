@@ -8,6 +8,7 @@ mod musts;
 mod outcome;
 mod post;
 mod range;
+mod properties;
 mod request;
 mod reuse;
 mod select;
