@@ -25,7 +25,7 @@ use crate::upstream::{Upstream, UpstreamBody};
 use bytes::Bytes;
 use fetch::{Ended, Job, Landed, Shared};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use larder_policy::{Failure, Forward, Lookup, Outcome, Pass, Reuse, StaleWhy, reuse};
+use larder_policy::{Failure, Forward, Outcome, Pass, Reuse, StaleWhy, reuse};
 use partial::PartJudged;
 use plan::Plan;
 pub(crate) use plan::add_via;
@@ -300,18 +300,29 @@ impl Engine {
     }
 
     /// May the answer to another's request go to this one, too?
-    fn fits(&self, shared: &Shared, request: &Request<'_>, lookup: &Lookup) -> bool {
-        match shared {
-            Shared::Ended(Ended::Failed(_)) => true,
-            Shared::Ended(Ended::Stored { entry, .. }) => {
-                same_selection(entry.vary.as_ref(), &entry.selecting, request.headers)
-                    && larder_policy::shareable_with_waiters(&entry.policy, lookup)
-            }
-            Shared::Coming(coming) => {
-                same_selection(coming.vary.as_ref(), &coming.selecting, request.headers)
-                    && larder_policy::shareable_with_waiters(&coming.policy, lookup)
-            }
-        }
+    fn fits(&self, shared: &Shared, request: &Request<'_>, plan: &Plan<'_>) -> bool {
+        let (vary, selecting, policy, headers, began_ms) = match shared {
+            Shared::Ended(Ended::Failed(_)) => return true,
+            Shared::Ended(Ended::Stored { entry, .. }) => (
+                &entry.vary,
+                &entry.selecting,
+                &entry.policy,
+                &entry.headers,
+                entry.sequence,
+            ),
+            Shared::Coming(coming) => (
+                &coming.vary,
+                &coming.selecting,
+                &coming.policy,
+                &coming.headers,
+                coming.began_ms,
+            ),
+        };
+        same_selection(vary.as_ref(), selecting, request.headers)
+            && larder_policy::shareable_with_waiters(policy, &plan.lookup)
+            && !self
+                .store
+                .is_of_void_group(&plan.key, policy, headers, began_ms)
     }
 
     /// The answer to another's request for this one; `None` when it does not fit, or its beginning is no longer held.
@@ -325,7 +336,7 @@ impl Engine {
         let Published::Shared(shared) = published else {
             return None;
         };
-        if !self.fits(&shared, request, &plan.lookup) {
+        if !self.fits(&shared, request, plan) {
             return None;
         }
         match shared {

@@ -7,6 +7,7 @@
 
 mod counters;
 mod entry;
+mod groups;
 mod memory;
 mod purges;
 mod redis;
@@ -15,14 +16,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use larder_policy::CacheKey;
+use larder_policy::{CacheKey, StoredPolicy};
 use tokio::sync::Semaphore;
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
+pub use self::groups::unix_ms;
 pub use self::purges::Mark;
 pub use self::redis::{BadRedisUrl, PurgeError, RedisTier};
 
+use self::groups::Groups;
 use self::memory::{InMemory, Memory};
 use self::purges::Purges;
 use self::redis::InRedis;
@@ -104,6 +107,7 @@ pub struct Store {
     memory: Memory,
     memory_bytes_max: u64,
     purges: Arc<Purges>,
+    groups: Groups,
     redis: Option<Arc<RedisTier>>,
     counters: Arc<RedisCounters>,
     writes_kib: Arc<Semaphore>,
@@ -117,6 +121,7 @@ impl Store {
             memory: Memory::new(memory_bytes_max),
             memory_bytes_max,
             purges: Arc::new(Purges::new()),
+            groups: Groups::default(),
             redis: redis.map(Arc::new),
             counters: counters.unwrap_or_default(),
             writes_kib: Arc::new(Semaphore::new(WRITES_KIB_MAX as usize)),
@@ -138,7 +143,7 @@ impl Store {
     /// Looks into memory alone: no wait, and without `Vary` no allocation. It never says that a
     /// response is missing in Redis, nor asks there for one newer than a stale one.
     pub fn get_in_memory(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> Found {
-        self.memory.get(key, request, now).into()
+        self.in_memory(key, request, now).into()
     }
 
     /// Every whole response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
@@ -151,7 +156,7 @@ impl Store {
     /// never found. A stale one in memory is looked up in Redis once, where another replica may
     /// have put a newer one; where memory has only a part, Redis may have the whole.
     pub async fn get(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> (Found, Tier) {
-        let local = self.memory.get(key, request, now);
+        let local = self.in_memory(key, request, now);
         let Some(redis) = &self.redis else {
             return (local.into(), Tier::Memory);
         };
@@ -160,6 +165,7 @@ impl Store {
         }
         let mark = self.mark();
         let below = match redis.get(key, request, now).await {
+            InRedis::Hit(entry) if self.is_void(&entry) => None,
             InRedis::Hit(entry) => self.promoted(entry, &local, mark, now),
             InRedis::VaryMiss => Some(Found::VaryMiss),
             InRedis::Miss => None,
@@ -213,6 +219,23 @@ impl Store {
         })
     }
 
+    /// From now on nothing of these groups of an origin is found whose fetch began until now (RFC 9875). `origin` is
+    /// [`CacheKey::origin`] of its keys.
+    pub fn invalidate_groups(&self, origin: &[u8], groups: &[String], now: SystemTime) {
+        self.groups.invalidate(origin, groups, now);
+    }
+
+    /// Was one of a response's groups invalidated since `began_ms`?
+    pub fn is_of_void_group(
+        &self,
+        key: &CacheKey,
+        policy: &StoredPolicy,
+        headers: &HeaderMap,
+        began_ms: u64,
+    ) -> bool {
+        self.groups.is_void(key, policy, headers, began_ms)
+    }
+
     /// How full memory is.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -234,6 +257,23 @@ impl Store {
             Some(redis) if redis.is_up() => RedisState::Connected,
             Some(_) => RedisState::Down,
         }
+    }
+
+    fn in_memory(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> InMemory {
+        match self.memory.get(key, request, now) {
+            InMemory::Hit(held) if self.is_void(&held.entry) => InMemory::Miss,
+            found => found,
+        }
+    }
+
+    fn is_void(&self, entry: &Entry) -> bool {
+        let Entry {
+            key,
+            policy,
+            headers,
+            ..
+        } = entry;
+        self.groups.is_void(key, policy, headers, entry.sequence)
     }
 
     /// Takes what Redis had into memory; none when what memory has, or a purge, forbids its use.

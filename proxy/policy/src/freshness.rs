@@ -46,8 +46,10 @@ impl Flags {
     pub const IMMUTABLE: Self = Self(1 << 4);
     /// Its lifetime is a guess.
     pub const HEURISTIC: Self = Self(1 << 5);
+    /// Belongs to groups (RFC 9875).
+    pub const GROUPED: Self = Self(1 << 6);
 
-    const ALL: u16 = (1 << 6) - 1;
+    const ALL: u16 = (1 << 7) - 1;
 
     /// The bits, for storing.
     pub fn bits(self) -> u16 {

@@ -87,9 +87,8 @@ impl CacheKey {
         keyed: &[(&str, Option<&[u8]>)],
     ) -> Self {
         let mut bytes = Vec::with_capacity(64 + target.as_str().len());
-        for part in [namespace, scheme, authority, target.as_str()] {
-            push(&mut bytes, Some(part.as_bytes()));
-        }
+        push_origin(&mut bytes, namespace, scheme, authority);
+        push(&mut bytes, Some(target.as_str().as_bytes()));
         push(&mut bytes, identity);
         for (name, value) in keyed {
             push(&mut bytes, Some(name.as_bytes()));
@@ -103,9 +102,40 @@ impl CacheKey {
         &self.0
     }
 
+    /// What all keys of one origin begin with, and no other.
+    pub fn origin(&self) -> &[u8] {
+        let mut rest = self.as_bytes();
+        for _ in 0..ORIGIN_PARTS {
+            let Some((length, after)) = rest.split_first_chunk() else {
+                break;
+            };
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            rest = after.get(length..).unwrap_or_default();
+        }
+        let length = self.0.len() - rest.len();
+        self.0.get(..length).unwrap_or_default()
+    }
+
+    /// What [`CacheKey::origin`] is of an origin's keys.
+    pub fn origin_of(namespace: &str, scheme: &str, authority: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        push_origin(&mut bytes, namespace, scheme, authority);
+        bytes
+    }
+
     /// A key that was encoded before.
     pub fn from_bytes(bytes: Arc<[u8]>) -> Self {
         Self(bytes)
+    }
+}
+
+/// Parts of a key that make up its origin.
+const ORIGIN_PARTS: usize = 3;
+
+fn push_origin(bytes: &mut Vec<u8>, namespace: &str, scheme: &str, authority: &str) {
+    let parts: [&str; ORIGIN_PARTS] = [namespace, scheme, authority];
+    for part in parts {
+        push(bytes, Some(part.as_bytes()));
     }
 }
 

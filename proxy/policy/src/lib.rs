@@ -15,7 +15,8 @@
 //!    one? (§4.3)
 //! 7. [`storable`](storable()): may the upstream's answer be kept, and how long? (§3, §4.2, RFC 9213)
 //! 8. [`stale_on_error`]: and if there was no answer? (§4.2.4, RFC 5861)
-//! 9. [`invalidates`], [`invalidation_targets`]: what does an unsafe request make void? (§4.4)
+//! 9. [`invalidates`], [`invalidation_targets`], [`invalidated_groups`]: what does an unsafe request make void? (§4.4,
+//!    RFC 9875)
 //! 10. [`storable_post`]: or what does it bring that a `GET` may have? (RFC 9110 §9.3.3)
 //! 11. [`select`], [`combined_fields`]: which octets of it were asked for? (§3.3, §3.4; RFC 9110 §14)
 //! 12. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
@@ -28,6 +29,7 @@
 mod cache_control;
 mod cache_status;
 mod freshness;
+mod groups;
 mod invalidate;
 mod key;
 mod outcome;
@@ -46,6 +48,7 @@ mod vary;
 
 pub use cache_control::{MaxStale, RequestDirectives};
 pub use freshness::{Exchange, Flags, StoredPolicy};
+pub use groups::{cache_groups, invalidated_groups};
 pub use invalidate::{invalidates, invalidation_targets};
 pub use key::{BadAuthority, CacheKey, canonical_authority};
 pub use outcome::{ErrorCause, Failure, Forward, Outcome, StaleWhy, Stored, XCache};

@@ -13,6 +13,7 @@ use crate::freshness::{
     Exchange, Flags, Lifetime, StoredPolicy, date_s, heuristically_cacheable, initial_age_s,
     lifetime, unix_s,
 };
+use crate::groups::cache_groups;
 use crate::range::describes_part;
 use crate::request::{Lookup, names_caller, strip_hop_by_hop};
 use crate::rules::{Identity, Profile, Route, Rules};
@@ -240,6 +241,7 @@ impl Candidate<'_> {
             .with(Flags::HAS_VALIDATOR, dated || tagged)
             .with(Flags::IMMUTABLE, said.immutable)
             .with(Flags::HEURISTIC, matches!(lifetime, Lifetime::Heuristic(_)))
+            .with(Flags::GROUPED, !cache_groups(self.response).is_empty())
     }
 
     /// RFC 5861 §3, else what the route says.

@@ -9,7 +9,7 @@ use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, Mark};
+use crate::store::{Entry, Mark, unix_ms};
 use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -66,6 +66,8 @@ pub(super) struct Coming {
     pub(super) policy: StoredPolicy,
     pub(super) vary: Option<VarySpec>,
     pub(super) selecting: Box<[u8]>,
+    /// When the fetch began: see [`Entry::sequence`].
+    pub(super) began_ms: u64,
     pub(super) fill: Arc<Fill>,
 }
 
@@ -300,6 +302,7 @@ impl Engine {
             policy: keep.policy,
             vary: keep.vary,
             selecting: keep.selecting,
+            began_ms: unix_ms(times.request_time),
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
         if let Some(reader) = coming.fill.reader() {
@@ -450,7 +453,7 @@ impl Coming {
             headers,
             body,
             policy: self.policy,
-            sequence: 0,
+            sequence: self.began_ms,
         };
         Some(partial::settled(entry))
     }

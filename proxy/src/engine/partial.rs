@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::{Answer, Body, Engine, Outcome, Request, stale};
 use crate::fill::{Fill, Reader};
 use crate::flight::Published;
-use crate::store::{Entry, Found};
+use crate::store::{Entry, Found, unix_ms};
 use crate::upstream::{UpstreamBody, UpstreamResponse};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -205,6 +205,7 @@ impl Engine {
             policy: keep.policy,
             vary: keep.vary,
             selecting: keep.selecting,
+            began_ms: unix_ms(times.request_time),
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         })
     }

@@ -82,11 +82,6 @@ impl Engine {
     }
 
     pub(super) fn key(&self, authority: &str, target: &CanonicalTarget, route: &Route) -> CacheKey {
-        let keyed_host = if self.config.upstream_host == UpstreamHost::Client {
-            authority
-        } else {
-            ""
-        };
         // Their values select among a URL's variants, as those of `Vary` do: a purge takes all. The names are here so that
         // nothing which was stored under other rules is found.
         let keyed: Vec<_> = route
@@ -97,11 +92,23 @@ impl Engine {
         CacheKey::new(
             &self.config.namespace,
             SCHEME,
-            keyed_host,
+            self.keyed_host(authority),
             target,
             None,
             &keyed,
         )
+    }
+
+    /// What the keys of all targets on this host begin with.
+    pub(super) fn origin(&self, authority: &str) -> Vec<u8> {
+        CacheKey::origin_of(&self.config.namespace, SCHEME, self.keyed_host(authority))
+    }
+
+    fn keyed_host<'a>(&self, authority: &'a str) -> &'a str {
+        match self.config.upstream_host {
+            UpstreamHost::Client => authority,
+            UpstreamHost::Upstream | UpstreamHost::Name(_) => "",
+        }
     }
 
     /// The canonical authority that the client names, if it is one that is served.

@@ -3,10 +3,12 @@
 
 use super::plan::SCHEME;
 use super::{Engine, Request};
+use crate::clock;
 use crate::config::UpstreamHost;
 use http::{HeaderMap, StatusCode};
 use larder_policy::{
-    CacheKey, canonical_authority, canonical_target, invalidates, invalidation_targets,
+    CacheKey, canonical_authority, canonical_target, invalidated_groups, invalidates,
+    invalidation_targets,
 };
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -120,7 +122,8 @@ impl Engine {
         }
     }
 
-    /// An unsafe request was answered: its target, and what the answer names on the same host, may have changed.
+    /// An unsafe request was answered: its target, and what the answer names on the same host,
+    /// by URL or by group, may have changed.
     pub async fn invalidate(
         &self,
         request: &Request<'_>,
@@ -133,6 +136,11 @@ impl Engine {
         // HTTP/1.0 may name no host, and then neither may the requests whose answers are stored.
         let named = request.authority.unwrap_or_default();
         let authority = canonical_authority(SCHEME, named).unwrap_or_default();
+        let groups = invalidated_groups(request.method, status, response);
+        if !groups.is_empty() {
+            self.store
+                .invalidate_groups(&self.origin(&authority), &groups, clock::now());
+        }
         let others = invalidation_targets(request.target, SCHEME, &authority, response);
         for target in std::iter::once(request.target).chain(others.iter().map(String::as_str)) {
             let route = self.route(target);

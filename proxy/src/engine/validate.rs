@@ -8,7 +8,7 @@ use super::plan::{CLIENT_CONDITIONS, Plan};
 use super::{Engine, Request};
 use crate::clock;
 use crate::flight::Published;
-use crate::store::{Entry, Put};
+use crate::store::{Entry, Put, unix_ms};
 use crate::upstream::UpstreamResponse;
 use http::{HeaderMap, StatusCode, header};
 use larder_policy::{
@@ -33,7 +33,9 @@ impl Engine {
         }
         let now = clock::now();
         let mut others = self.store.variants_in_memory(&plan.key, now);
-        others.retain(|other| reuse(&other.policy, &plan.lookup, now) != Reuse::NotForCaller);
+        others.retain(|other| {
+            !other.is_part() && reuse(&other.policy, &plan.lookup, now) != Reuse::NotForCaller
+        });
         others
     }
 
@@ -102,6 +104,7 @@ impl Engine {
         let keep = self.keepable(&job, entry.status, &headers, times);
         let mut entry = Entry {
             headers,
+            sequence: unix_ms(times.request_time),
             ..entry.clone()
         };
         match keep {

@@ -53,7 +53,7 @@ pub struct Entry {
     pub body: Bytes,
     /// The facts on its freshness.
     pub policy: StoredPolicy,
-    /// The number of the last purge when its fetch began.
+    /// When its fetch, or its last validation, began: milliseconds since 1970.
     pub sequence: u64,
 }
 

@@ -9,6 +9,7 @@ mod failures;
 mod fairness;
 mod flights;
 mod front;
+mod groups;
 mod head;
 mod https;
 mod passes;

@@ -297,6 +297,6 @@ fn flags_survive_their_bits_and_unknown_bits_are_refused() {
         assert!(flags.contains(fact));
     }
     assert!(!flags.contains(Flags::NO_CACHE) && !flags.contains(Flags::HEURISTIC));
-    assert_eq!(Flags::from_bits(1 << 6), None);
+    assert_eq!(Flags::from_bits(1 << 7), None);
     assert_eq!(Flags::from_bits(u16::MAX), None);
 }

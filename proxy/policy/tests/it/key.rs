@@ -184,3 +184,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_origin_is_what_its_keys_have_in_common_and_no_others() {
+    let target = |path| canonical_target(path, &QueryRules::default()).expect("a path");
+    let key = |host, path| CacheKey::new("n", "http", host, &target(path), None, &[("x", None)]);
+    let origin = CacheKey::origin_of("n", "http", "h");
+    assert_eq!(key("h", "/a").origin(), origin);
+    assert_eq!(key("h", "/b?c").origin(), origin);
+    for other in [key("h:1", "/a"), key("", "/a")] {
+        assert_ne!(other.origin(), origin);
+    }
+    let https = CacheKey::new("n", "https", "h", &target("/a"), None, &[]);
+    assert_ne!(https.origin(), origin);
+    for bytes in [&b""[..], b"abc", &[0, 0, 0, 9, 1], &[255; 20]] {
+        assert!(bytes.starts_with(CacheKey::from_bytes(bytes.into()).origin()));
+    }
+}

@@ -2,13 +2,14 @@
 
 mod directives;
 mod freshness;
+mod groups;
 mod invalidate;
 mod key;
 mod musts;
 mod outcome;
 mod post;
-mod range;
 mod properties;
+mod range;
 mod request;
 mod reuse;
 mod select;
