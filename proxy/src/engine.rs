@@ -308,7 +308,7 @@ impl Engine {
                 &entry.selecting,
                 &entry.policy,
                 &entry.headers,
-                entry.sequence,
+                entry.began_ms,
             ),
             Shared::Coming(coming) => (
                 &coming.vary,

@@ -273,7 +273,7 @@ impl Store {
             headers,
             ..
         } = entry;
-        self.groups.is_void(key, policy, headers, entry.sequence)
+        self.groups.is_void(key, policy, headers, entry.began_ms)
     }
 
     /// Takes what Redis had into memory; none when what memory has, or a purge, forbids its use.

@@ -66,7 +66,7 @@ pub(super) struct Coming {
     pub(super) policy: StoredPolicy,
     pub(super) vary: Option<VarySpec>,
     pub(super) selecting: Box<[u8]>,
-    /// When the fetch began: see [`Entry::sequence`].
+    /// When the fetch began: see [`Entry::began_ms`].
     pub(super) began_ms: u64,
     pub(super) fill: Arc<Fill>,
 }
@@ -453,7 +453,7 @@ impl Coming {
             headers,
             body,
             policy: self.policy,
-            sequence: self.began_ms,
+            began_ms: self.began_ms,
         };
         Some(partial::settled(entry))
     }

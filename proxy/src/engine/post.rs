@@ -117,7 +117,7 @@ impl Engine {
                 headers,
                 body: Bytes::new(),
                 policy,
-                sequence: unix_ms(times.request_time),
+                began_ms: unix_ms(times.request_time),
             },
             request: request.headers.clone(),
             mark,

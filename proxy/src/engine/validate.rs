@@ -104,7 +104,7 @@ impl Engine {
         let keep = self.keepable(&job, entry.status, &headers, times);
         let mut entry = Entry {
             headers,
-            sequence: unix_ms(times.request_time),
+            began_ms: unix_ms(times.request_time),
             ..entry.clone()
         };
         match keep {

@@ -54,7 +54,7 @@ pub struct Entry {
     /// The facts on its freshness.
     pub policy: StoredPolicy,
     /// When its fetch, or its last validation, began: milliseconds since 1970.
-    pub sequence: u64,
+    pub began_ms: u64,
 }
 
 /// These bytes are no entry of ours.
@@ -176,7 +176,7 @@ impl Entry {
             policy.lifetime_s,
             policy.stale_while_revalidate_s,
             policy.stale_if_error_s,
-            self.sequence,
+            self.began_ms,
         ] {
             out.u64(number);
         }
@@ -215,7 +215,7 @@ impl Entry {
             1 => Some((rest.u64()?, rest.u64()?)),
             _ => return Err(Damaged::Value),
         };
-        let (policy, sequence) = decode_policy(&mut rest)?;
+        let (policy, began_ms) = decode_policy(&mut rest)?;
         let key = CacheKey::from_bytes(Arc::from(rest.long(KEY_BYTES_MAX)?));
         let vary = decode_vary(&mut rest)?;
         let selecting = Box::from(rest.long(SELECTING_BYTES_MAX)?);
@@ -239,7 +239,7 @@ impl Entry {
             headers,
             body,
             policy,
-            sequence,
+            began_ms,
         })
     }
 }
