@@ -288,7 +288,7 @@ impl Front {
         &self,
         stream: &mut S,
         buffer: &mut BytesMut,
-        first: bool,
+        mut first: bool,
     ) -> Read {
         loop {
             if first && buffer.starts_with(H2_PREFACE) {
@@ -296,7 +296,8 @@ impl Front {
             }
             // HTTP/2's preface looks like a request until its last line.
             let may_be_http2 = first && H2_PREFACE.starts_with(buffer);
-            head::skip_blank_lines(buffer);
+            // Whoever begins with an empty line speaks HTTP/1.x, in however many pieces it comes.
+            first &= !head::skip_blank_lines(buffer);
             match head::end(buffer) {
                 _ if may_be_http2 => {}
                 Some(head_bytes) if head_bytes <= HEAD_BYTES_MAX => {

@@ -36,11 +36,13 @@ pub(super) enum Fault {
     TooSlow,
 }
 
-/// §2.2: a server should ignore an empty line before the request line.
-pub(super) fn skip_blank_lines(buffer: &mut BytesMut) {
+/// §2.2: a server should ignore an empty line before the request line. Tells whether there was one.
+pub(super) fn skip_blank_lines(buffer: &mut BytesMut) -> bool {
+    let before = buffer.len();
     while buffer.starts_with(b"\r\n") {
         buffer.advance(2);
     }
+    buffer.len() < before
 }
 
 /// Where the head ends: just behind its empty line.
