@@ -3,6 +3,7 @@
 
 mod attack;
 mod corpus;
+mod live;
 mod origin;
 
 use crate::support::proxy::Proxy;
@@ -12,10 +13,28 @@ use origin::{Answers, Origin, Record};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
+/// What is known of an origin.
+#[derive(Debug, Clone, Copy)]
+struct Stance {
+    /// It answers before it has read the content: what is left of it has no reader, and the connection may close.
+    early: bool,
+    /// A server of its own kind, that may refuse what we pass on, and whose log tells less than our own origin does.
+    real: bool,
+}
+
+/// Some servers fold the case of methods, and no two requests differ in case alone.
+fn key(line: &str) -> String {
+    line.to_ascii_lowercase()
+}
+
 /// How often each request must, and may, have reached the origin.
 #[derive(Debug, Default)]
 struct Ledger {
     due: HashMap<String, Entry>,
+    /// Requests that the origin answered.
+    answered: HashSet<String>,
+    /// How many it refused in words of its own.
+    refused: usize,
 }
 
 #[derive(Debug)]
@@ -28,8 +47,8 @@ struct Entry {
 }
 
 impl Ledger {
-    fn enter(&mut self, payload: &Payload, name: &str) {
-        let mut certain = true;
+    /// What a payload lets reach the origin; `certain` unless the origin refused something of it.
+    fn enter(&mut self, payload: &Payload, name: &str, stance: Stance, mut certain: bool) {
         for due in &payload.due {
             certain &= !due.optional;
             self.note(due, payload, name, usize::from(certain), 1);
@@ -40,7 +59,10 @@ impl Ledger {
                 certain &= !probe.optional;
                 self.note(&probe, payload, name, usize::from(certain), 1);
             }
-            Ending::Partial(due) => self.note(due, payload, name, 0, 0),
+            // A real server may pass on, and count, what it has not read to the end.
+            Ending::Partial(due) => {
+                self.note(due, payload, name, 0, usize::from(stance.real));
+            }
             Ending::Close | Ending::Refuse | Ending::Http2 => {}
         }
     }
@@ -53,24 +75,26 @@ impl Ledger {
             body: due.body.clone(),
             gone: payload.gone.clone(),
         };
-        self.due.insert(due.line(), entry);
+        self.due.insert(key(&due.line()), entry);
     }
 
     /// What is wrong with what the origin has seen.
     fn compare(&self, record: &Record) -> Vec<String> {
         let mut wrong: Vec<_> = record.faults.clone();
-        let mut counts = HashMap::<&str, usize>::new();
+        let mut counts = HashMap::<String, usize>::new();
         for seen in &record.seen {
-            *counts.entry(&seen.line).or_default() += 1;
-            let Some(entry) = self.due.get(&seen.line) else {
+            let key = key(&seen.line);
+            *counts.entry(key.clone()).or_default() += 1;
+            let Some(entry) = self.due.get(&key) else {
                 wrong.push(format!(
                     "the origin saw {:?}, which nobody asked",
                     seen.line
                 ));
                 continue;
             };
-            if entry.body.as_ref().is_some_and(|body| *body != seen.body) {
-                let body = String::from_utf8_lossy(&seen.body);
+            let body = seen.body.as_ref();
+            if body.is_some() && entry.body.is_some() && body != entry.body.as_ref() {
+                let body = String::from_utf8_lossy(body.map_or(&[], |body| body));
                 wrong.push(format!("{}: another body arrived: {body:?}", entry.name));
             }
             let left = |name: &&String| entry.gone.contains(name);
@@ -91,33 +115,36 @@ impl Ledger {
     }
 }
 
-/// Sends everything in every way. Returns what is wrong.
+/// Sends everything in every way, `run` being a word of its own for each call. Returns what is wrong.
 async fn run(
     proxy: SocketAddr,
     corpus: &[Template],
-    answers: Answers,
+    run: &str,
+    stance: Stance,
     ledger: &mut Ledger,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     for delivery in DELIVERIES {
         for (number, template) in corpus.iter().enumerate() {
-            let id = format!("p{number:03}{}", format!("{delivery:?}").to_lowercase());
-            let mut payload = template.payload(&id);
-            if answers == Answers::BeforeTheBody {
-                payload.may_close_after_content();
-            }
-            let name = format!("{} ({delivery:?})", payload.name);
-            ledger.enter(&payload, &name);
-            if let Err(why) = attack(proxy, &payload, delivery).await {
-                wrong.push(format!("{name}: {why}"));
-            }
-            let mut other = innocent(&id);
-            if answers == Answers::BeforeTheBody {
-                other.may_close_after_content();
-            }
-            ledger.enter(&other, &format!("innocent after {name}"));
-            if let Err(why) = attack(proxy, &other, delivery).await {
-                wrong.push(format!("somebody else after {name}: {why}"));
+            let id = format!("{run}{number:03}{}", format!("{delivery:?}").to_lowercase());
+            let name = format!("{} ({delivery:?})", template.name);
+            let other_name = format!("somebody else after {name}");
+            for (mut payload, name) in [(template.payload(&id), name), (innocent(&id), other_name)]
+            {
+                if stance.early {
+                    payload.may_close_after_content();
+                }
+                let attacked = attack(proxy, &payload, delivery).await;
+                let refused = attacked.as_ref().is_ok_and(|attacked| attacked.refused > 0);
+                ledger.enter(&payload, &name, stance, !refused);
+                match attacked {
+                    Ok(attacked) if stance.real || !refused => {
+                        ledger.refused += attacked.refused;
+                        ledger.answered.extend(attacked.answered);
+                    }
+                    Ok(_) => wrong.push(format!("{name}: an answer that is not the origin's")),
+                    Err(why) => wrong.push(format!("{name}: {why}")),
+                }
             }
         }
     }
@@ -128,7 +155,12 @@ async fn no_payload_desynchronises(answers: Answers) {
     let origin = Origin::start(answers).await;
     let proxy = Proxy::start(origin.address, &[("profile", "rfc")]).await;
     let mut ledger = Ledger::default();
-    let mut wrong = run(proxy.clients, &corpus::load(), answers, &mut ledger).await;
+    let stance = Stance {
+        early: answers == Answers::BeforeTheBody,
+        real: false,
+    };
+    let corpus = corpus::load();
+    let mut wrong = run(proxy.clients, &corpus, "p", stance, &mut ledger).await;
     wrong.extend(ledger.compare(&origin.record()));
     assert!(
         wrong.is_empty(),

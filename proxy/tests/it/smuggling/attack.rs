@@ -20,6 +20,15 @@ pub(super) enum Delivery {
 
 pub(super) const DELIVERIES: [Delivery; 3] = [Delivery::Pipelined, Delivery::Apart, Delivery::Drip];
 
+/// What came of an attack that came to nothing.
+#[derive(Debug, Default)]
+pub(super) struct Attacked {
+    /// Requests that the origin answered.
+    pub(super) answered: Vec<String>,
+    /// Requests that it does not take, and says so in words of its own.
+    pub(super) refused: usize,
+}
+
 /// One final answer.
 #[derive(Debug)]
 struct Answer {
@@ -56,7 +65,6 @@ pub(super) fn innocent(id: &str) -> Payload {
         "GET /{id}/innocent HTTP/1.1\r\n{host}\r\nPOST /{id}/innocent HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\nok"
     );
     Payload {
-        name: "innocent".to_owned(),
         id: format!("{id}-innocent"),
         bytes: bytes.into_bytes(),
         due: vec![due("GET", None), due("POST", Some("ok"))],
@@ -71,7 +79,7 @@ pub(super) async fn attack(
     proxy: SocketAddr,
     payload: &Payload,
     delivery: Delivery,
-) -> Result<(), String> {
+) -> Result<Attacked, String> {
     let mut client = Client::connect(proxy).await;
     let (probe_due, probe_bytes) = probe(payload);
     let mut due: Vec<_> = payload.due.clone();
@@ -102,24 +110,29 @@ pub(super) async fn attack(
         }
     }
     if payload.ending == Ending::Http2 {
-        return client.speaks_no_http1().await;
+        client.speaks_no_http1().await?;
+        return Ok(Attacked::default());
     }
     client.read_answers(in_all, &due).await?;
     client.finish(&due).await?;
     judge(&client, payload, &due)
 }
 
-fn judge(client: &Client, payload: &Payload, due: &[Due]) -> Result<(), String> {
+fn judge(client: &Client, payload: &Payload, due: &[Due]) -> Result<Attacked, String> {
     let told = || format!("answers {:?}", client.answers);
     for (number, answer) in client.answers.iter().enumerate() {
         let expected = due.get(number);
         let is_due = number < payload.due.len() || payload.ending == Ending::Open;
         match (expected, &answer.echo) {
-            (Some(expected), Some(echo)) if *echo != expected.line() => {
+            // Some servers fold the case of methods.
+            (Some(expected), Some(echo)) if !echo.eq_ignore_ascii_case(&expected.line()) => {
                 return Err(format!("{:?} got the answer of {echo:?}", expected.line()));
             }
             (Some(_), Some(_)) if is_due => {}
-            (Some(_), Some(_)) if matches!(payload.ending, Ending::Partial(_)) => {}
+            // Whatever the origin says to the beginning of a request.
+            (Some(_), echo)
+                if matches!(payload.ending, Ending::Partial(_))
+                    && (echo.is_some() || !answer.own && answer.status >= 400) => {}
             (Some(expected), None) if is_due && (expected.optional || !answer.own) => {
                 // Refused by the proxy, or by an origin that does not take such a request.
                 if answer.status < 400 {
@@ -131,12 +144,17 @@ fn judge(client: &Client, payload: &Payload, due: &[Due]) -> Result<(), String> 
         }
     }
     let may_be_missing = due.iter().position(|due| due.optional);
-    let refused = client.answers.iter().any(|answer| answer.echo.is_none());
+    let no_echo = |answer: &Answer| answer.echo.is_none() && !answer.own;
+    let refused = client
+        .answers
+        .iter()
+        .filter(|answer| no_echo(answer))
+        .count();
     let least = match (may_be_missing, &payload.ending) {
         (Some(number), _) => number,
         (None, Ending::Refuse) => payload.due.len() + 1,
         // An origin that refuses may also close; the proxy then closes in turn.
-        (None, Ending::Open) if !refused => payload.due.len() + 1,
+        (None, Ending::Open) if refused == 0 => payload.due.len() + 1,
         (None, _) => payload.due.len(),
     };
     let most = payload.due.len() + usize::from(payload.ending != Ending::Close);
@@ -147,7 +165,14 @@ fn judge(client: &Client, payload: &Payload, due: &[Due]) -> Result<(), String> 
             told()
         ));
     }
-    Ok(())
+    let echoes = client
+        .answers
+        .iter()
+        .filter_map(|answer| answer.echo.clone());
+    Ok(Attacked {
+        answered: echoes.collect(),
+        refused,
+    })
 }
 
 struct Client {
@@ -274,7 +299,7 @@ fn answer(
         let of_it = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(wanted);
         fields.iter().find(of_it).map(|(_, value)| *value)
     };
-    let echo = field("x-echo").map(str::to_owned);
+    let echo = field("x-echo").map(|line| line.trim_end_matches(" HTTP/1.1").to_owned());
     let rest = &bytes[head_bytes..];
     let bodiless =
         status == 204 || status == 304 || (to_head && field("connection") != Some("close"));

@@ -15,7 +15,6 @@ pub(super) struct Template {
 /// Bytes to send, and what one strict reading of them allows.
 #[derive(Debug, Clone)]
 pub(super) struct Payload {
-    pub(super) name: String,
     pub(super) id: String,
     pub(super) bytes: Vec<u8>,
     pub(super) due: Vec<Due>,
@@ -131,7 +130,6 @@ impl Template {
         let due: Vec<_> = expect.iter().map(|text| due(text)).collect();
         let probe_optional = due.iter().any(|due| due.optional);
         Payload {
-            name: self.name.clone(),
             id: id.to_owned(),
             bytes: latin_1(&fill(&self.send)),
             due,

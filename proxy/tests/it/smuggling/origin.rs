@@ -10,7 +10,8 @@ use tokio::task::{JoinHandle, JoinSet};
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) line: String,
-    pub(super) body: Vec<u8>,
+    /// What nobody tells of is `None`.
+    pub(super) body: Option<Vec<u8>>,
     pub(super) names: Vec<String>,
 }
 
@@ -96,7 +97,7 @@ async fn connection(
         };
         record.lock().unwrap().seen.push(Seen {
             line: head.line,
-            body,
+            body: Some(body),
             names: head.names,
         });
         if answers == Answers::AfterTheBody && stream.write_all(&answer).await.is_err() {
