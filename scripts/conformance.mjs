@@ -1,16 +1,17 @@
 // Runs the HTTP cache test suite (npm: http-cache-tests) through a proxy, and says what it found.
 //
-//   node conformance.mjs SUITE-FOLDER ORIGIN-PORT PROXY-URL DOCUMENT [TEST-ID]
+//   node conformance.mjs SUITE-FOLDER ORIGIN-PORT PROXY-URL DOCUMENT PAUSE-MS [TEST-ID]
 //
 // The suite's origin is started here, on 127.0.0.1 alone: the suite's own starter listens everywhere. A test counts as passed
 // as on cache-tests.fyi: its own result is good, and those of the tests it depends on. DOCUMENT explains the tests that are
 // not passed, each in a table row that begins with its name; a test not passed that it does not explain makes this fail.
+// PAUSE-MS is the time before each request, for a store that is written behind the answer.
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-const [folder, port, base, documentPath, only] = process.argv.slice(2)
+const [folder, port, base, documentPath, pauseMs, only] = process.argv.slice(2)
 const load = name => import(pathToFileURL(path.join(folder, name)))
 const [{ runTests, getResults }, { default: suites }, { default: fetch }] = await Promise.all(
   ['client/runner.mjs', 'tests/index.mjs', '../node-fetch/lib/index.mjs'].map(load))
@@ -31,7 +32,8 @@ await new Promise(resolve => origin.listen(Number(port), '127.0.0.1', resolve))
 const tests = new Map(suites.flatMap(suite => suite.tests).filter(test => !test.browser_only).map(test => [test.id, test]))
 if (only && !tests.has(only)) { console.error(`there is no test ${only}`); process.exit(64) }
 const asked = only ? [{ tests: [{ ...tests.get(only), dump: true }] }] : suites
-await runTests(asked, fetch, false, base)
+const pause = () => new Promise(resolve => setTimeout(resolve, Number(pauseMs)))
+await runTests(asked, (...request) => pause().then(() => fetch(...request)), false, base)
 origin.close()
 origin.closeAllConnections()
 
