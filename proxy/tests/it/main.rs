@@ -22,3 +22,4 @@ mod selection;
 mod smuggling;
 mod store;
 mod support;
+mod versions;
