@@ -131,8 +131,9 @@ impl<T: Clone> Permit<T> {
     }
 }
 
-impl<T> Drop for Permit<T> {
-    fn drop(&mut self) {
+impl<T> Permit<T> {
+    /// From now on nobody joins: what was fetched is over, and whoever comes finds it stored, or asks anew.
+    pub fn close(&self) {
         let mut under_way = self
             .flights
             .under_way
@@ -145,7 +146,12 @@ impl<T> Drop for Permit<T> {
         {
             under_way.remove(&self.key);
         }
-        drop(under_way);
+    }
+}
+
+impl<T> Drop for Permit<T> {
+    fn drop(&mut self) {
+        self.close();
         self.sender.send_if_modified(|published| {
             let silent = published.is_none();
             if silent {
@@ -230,6 +236,20 @@ mod tests {
         let mut waiter = wait(&flights, "a");
         new.publish(Published::Shared(2));
         assert!(matches!(waiter.published().await, Ok(Published::Shared(2))));
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_the_end_leads_although_the_permit_is_still_held() {
+        let flights = Flights::new();
+        let old = lead(&flights, "a");
+        let mut waiter = wait(&flights, "a");
+        old.publish(Published::Shared(1));
+        old.close();
+        let new = lead(&flights, "a");
+        drop(old);
+        drop(wait(&flights, "a"));
+        drop(new);
+        assert!(matches!(waiter.published().await, Ok(Published::Shared(1))));
     }
 
     #[tokio::test(start_paused = true)]

@@ -166,6 +166,15 @@ impl Job {
     }
 }
 
+impl Job {
+    /// To be called before the last of the answer goes out: who has read that and asks again asks for something newer.
+    pub(super) fn close(&self) {
+        if let Some(permit) = &self.permit {
+            permit.close();
+        }
+    }
+}
+
 /// An answer that the policy would keep.
 pub(super) struct Keep {
     pub(super) policy: StoredPolicy,
@@ -347,6 +356,7 @@ impl Engine {
             Some(_) => {}
             None => self.remember_unshareable(job),
         }
+        job.close();
         // Abandoned or not, this was the last of it.
         let _ = coming.fill.push(last).await;
         coming.fill.finish(end);
@@ -462,6 +472,7 @@ impl Coming {
 /// Gives the answer to those who wait and to the client that leads.
 pub(super) fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
     job.publish(Published::Shared(Shared::Ended(ended.clone())));
+    job.close();
     drop(landed.send(Landed::Ended(ended)));
 }
 

@@ -257,6 +257,7 @@ impl Engine {
         {
             self.store.put(entry, job.mark, now);
         }
+        job.close();
         // Abandoned or not, this was the last of it.
         let _ = coming.fill.push(last).await;
         coming.fill.finish(end);
