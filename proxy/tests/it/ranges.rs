@@ -841,6 +841,89 @@ async fn more_than_an_object_may_be_streams_through_and_its_parts_are_kept() {
     assert!(ranges(&upstream).last().unwrap().is_none());
 }
 
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+
+    fn range(&mut self, length: usize) -> (String, usize, usize) {
+        let (a, b, end) = (self.below(length), self.below(length), length - 1);
+        match self.below(3) {
+            0 => (
+                format!("bytes={}-{}", a.min(b), a.max(b)),
+                a.min(b),
+                a.max(b),
+            ),
+            1 => (format!("bytes={a}-"), a, end),
+            _ => (format!("bytes=-{}", b + 1), end - b, end),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_stored_in_between_each_answer_has_the_octets_that_were_asked_for() {
+    // Every path has a text of its own, some of them validators.
+    let text = |target: &str| {
+        TEXT.bytes()
+            .cycle()
+            .take(97)
+            .map(|c| c ^ target.as_bytes()[1] & 1)
+            .map(char::from)
+            .collect::<String>()
+    };
+    let upstream = Upstream::start(move |asked| async move {
+        let fields: &[(&str, &str)] = match asked.target.as_bytes()[1] {
+            b'a' | b'b' => &[FRESH, ("etag", "\"a\"")],
+            b'c' => &[FRESH, ("last-modified", "Tue, 14 Nov 2023 22:13:20 GMT")],
+            b'd' => &[("cache-control", "max-age=0"), ("etag", "\"a\"")],
+            _ => &[FRESH],
+        };
+        file(&asked, &text(&asked.target), fields)
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let mut dice = Dice(1);
+    let mut hits = 0;
+    for _ in 0..400 {
+        let target = format!("/{}", ["a", "b", "c", "d", "e"][dice.below(5)]);
+        let text = text(&target);
+        let got = match dice.below(20) {
+            0 => {
+                proxy.purge(&proxy.url(&target)).await;
+                continue;
+            }
+            1 => {
+                let got = proxy.get(&target).await;
+                assert_eq!((got.status, &got.body), (200, &text), "{got:?}");
+                got
+            }
+            _ => {
+                let (range, first, last) = dice.range(text.len());
+                let got = part(&proxy, &target, &range).await;
+                assert_eq!(
+                    (got.status, got.body.as_str()),
+                    (206, &text[first..=last]),
+                    "{range}: {got:?}"
+                );
+                assert_eq!(
+                    got.field("content-range"),
+                    format!("bytes {first}-{last}/97")
+                );
+                got
+            }
+        };
+        hits += usize::from(got.result() == "HIT");
+    }
+    assert!(hits > 100, "{hits} of 400 were hits");
+}
+
 async fn with_redis(upstream: &Upstream, redis: &PrivateRedis) -> Proxy {
     let url = redis.url();
     let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
