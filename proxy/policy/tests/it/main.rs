@@ -1,5 +1,6 @@
 //! Tables and properties of the policy, a file per module of it.
 
+mod differential;
 mod directives;
 mod freshness;
 mod groups;
