@@ -5,6 +5,7 @@
 //! all who want the same; [`respond`] dresses what is sent. What must stay true: whatever the store does, the request is
 //! answered; an answer is stored whole, or as the part that it is ([`partial`]); what is keyed is what is forwarded.
 
+mod cut;
 mod fetch;
 mod partial;
 mod plan;

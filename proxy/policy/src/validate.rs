@@ -1,6 +1,6 @@
 //! Conditional requests, upstream and from clients (RFC 9111 §4.3; RFC 9110 §13).
 //!
-//! Left out: `If-Match`, `If-Unmodified-Since` and `If-Range`, which go to the origin.
+//! Left out: `If-Match` and `If-Unmodified-Since`, which go to the origin. `If-Range` is `range`'s matter.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,27 +1,25 @@
-//! Parts of responses: what a client asked for cut out of what is stored, and parts from the upstream kept, joined and
-//! completed (RFC 9110 §14, §15.3.7; RFC 9111 §3.3, §3.4).
+//! Parts of responses, from the upstream: kept, joined and completed (RFC 9110 §15.3.7; RFC 9111 §3.3, §3.4).
 //!
 //! A part is stored in the place of the whole and never takes its place. A request for a part goes upstream as it came and
 //! alone; one for the whole, of which a part is stored, asks for the rest on condition that it is still the same
 //! representation, and whatever else comes back is taken as if nothing had been stored. Left out: keeping several parts with
 //! gaps between them, validating a stale part, and parts of responses that broke off.
 
-use super::fetch::{Coming, Job, Landed, Shared, content_length};
+use super::fetch::{Coming, Job, Landed, Shared};
 use super::plan::Plan;
-use super::{Answer, Body, Engine, Outcome, Request, stale};
-use crate::fill::{Fill, Reader};
+use super::{Answer, Engine, Outcome, Request, stale};
+use crate::fill::Fill;
 use crate::flight::Published;
-use crate::store::{Entry, Found, unix_ms};
+use crate::store::{Entry, Found, gather, unix_ms};
 use crate::upstream::{UpstreamBody, UpstreamResponse};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder_policy::{
-    Exchange, Failure, Forward, Part, Reuse, Selection, Span, StaleWhy, ask_for_rest, brings_rest,
-    combined_fields, content_range, insert_date, join, missing, multipart, not_modified, reuse,
-    select, unsatisfied_range, wants_part,
+    Exchange, Failure, Forward, Joined, Part, Reuse, Selection, Span, StaleWhy, ask_for_rest,
+    brings_rest, combined_fields, insert_date, join, missing, reuse, select, wants_part,
 };
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// What a stored part is good for.
@@ -102,18 +100,39 @@ impl Engine {
         (None, entry.filter(|_| asks))
     }
 
-    /// Joins a part that came in with the one that is stored by now.
+    /// Joins a part that came in with the one that is stored by now, if they surely belong together and what they make may be
+    /// kept.
     pub(super) fn grown(&self, new: Entry, job: &Job, now: SystemTime) -> Entry {
         if !new.is_part() {
             return new;
         }
-        match self.store.get_in_memory(&job.key, &job.client, now) {
-            Found::Part(old) => match joined(&old, &new, self.config.object_bytes_max) {
-                Some(joined) => joined,
-                None => new,
-            },
-            _ => new,
-        }
+        let Found::Part(old) = self.store.get_in_memory(&job.key, &job.client, now) else {
+            return new;
+        };
+        self.both(&old, &new, job, now).unwrap_or(new)
+    }
+
+    /// Two parts in one, the newer one's fields and octets first.
+    fn both(&self, old: &Entry, new: &Entry, job: &Job, now: SystemTime) -> Option<Entry> {
+        let joined = join(old.part?, new.part?)?;
+        let mut headers = combined_fields(&old.headers, &new.headers)?;
+        let times = Exchange {
+            request_time: UNIX_EPOCH + Duration::from_millis(new.began_ms),
+            response_time: now,
+        };
+        // What holds for it is what the fields of both say together.
+        let keep = self.keepable(job, StatusCode::OK, &headers, times).ok()?;
+        let body = joined_body(old, new, &joined, self.config.object_bytes_max)?;
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Some(settled(Entry {
+            part: Some(joined.part),
+            headers,
+            body,
+            policy: keep.policy,
+            vary: keep.vary,
+            selecting: keep.selecting,
+            ..new.clone()
+        }))
     }
 
     /// The answer to a request for what is missing of a part.
@@ -279,34 +298,16 @@ fn forget_range(job: &mut Job) {
     }
 }
 
-/// Two parts in one, the newer one's fields and octets first; none when they don't surely belong together, don't touch, or
-/// would be larger than an object may be.
-fn joined(old: &Entry, new: &Entry, bytes_max: usize) -> Option<Entry> {
-    let joined = join(old.part?, new.part?)?;
-    let headers = combined_fields(&old.headers, &new.headers)?;
+/// The octets of two parts in one buffer; none when they would be more than an object may have.
+fn joined_body(old: &Entry, new: &Entry, joined: &Joined, bytes_max: usize) -> Option<Bytes> {
     let bytes = usize::try_from(joined.part.span.length()).ok()?;
     if bytes > bytes_max {
         return None;
     }
     let before = old.body.get(..usize::try_from(joined.before).ok()?)?;
-    let after_at = old
-        .body
-        .len()
-        .checked_sub(usize::try_from(joined.after).ok()?)?;
-    let mut body = BytesMut::with_capacity(bytes);
-    for piece in [before, &new.body, old.body.get(after_at..)?] {
-        body.extend_from_slice(piece);
-    }
-    let mut entry = Entry {
-        part: Some(joined.part),
-        headers,
-        body: body.freeze(),
-        ..new.clone()
-    };
-    entry
-        .headers
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
-    Some(settled(entry))
+    let after = usize::try_from(joined.after).ok()?;
+    let after = old.body.get(old.body.len().checked_sub(after)?..)?;
+    Some(gather([before, &new.body[..], after]))
 }
 
 /// Is all that the request asks for in the stored part?
@@ -325,131 +326,5 @@ fn covers(entry: &Entry, request: &Request<'_>) -> bool {
         Selection::Whole | Selection::Unsatisfiable => false,
         Selection::Part(span) => part.span.contains(span),
         Selection::Parts(spans) => spans.iter().all(|span| part.span.contains(*span)),
-    }
-}
-
-/// What goes to a client of a stored or coming response.
-pub(super) struct Cut {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Body,
-}
-
-impl Cut {
-    fn partial(mut headers: HeaderMap, body: Body, length: u64) -> Self {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        Self {
-            status: StatusCode::PARTIAL_CONTENT,
-            headers,
-            body,
-        }
-    }
-
-    /// RFC 9110 §15.5.17. `Content-Range` says all there is to say.
-    fn unsatisfiable(complete_length: u64) -> Self {
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(header::CONTENT_RANGE, unsatisfied_range(complete_length));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-        Self {
-            status: StatusCode::RANGE_NOT_SATISFIABLE,
-            headers,
-            body: Body::Empty,
-        }
-    }
-}
-
-/// What the request asks for of a stored response.
-pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
-    let length = entry.body.len() as u64;
-    let complete_length = entry.part.map_or(length, |part| part.complete_length);
-    let (method, fields) = (request.method, request.headers);
-    let cut = match select(
-        method,
-        fields,
-        entry.status,
-        &entry.headers,
-        complete_length,
-    ) {
-        Selection::Whole => None,
-        Selection::Part(span) => one_part(entry, span, complete_length),
-        Selection::Parts(spans) => several_parts(entry, &spans, complete_length),
-        Selection::Unsatisfiable => Some(Cut::unsatisfiable(complete_length)),
-    };
-    // §3.3: what is stored of a part goes out as a part, if at all.
-    let own_span = entry.part.map(|part| part.span);
-    cut.or_else(|| one_part(entry, own_span?, complete_length))
-        .unwrap_or_else(|| Cut {
-            status: entry.status,
-            headers: entry.headers.clone(),
-            body: Body::Whole(entry.body.clone()),
-        })
-}
-
-/// These octets of the representation, if they are stored.
-fn octets(entry: &Entry, span: Span) -> Option<Bytes> {
-    let offset = entry.part.map_or(0, |part| part.span.first);
-    let start = usize::try_from(span.first.checked_sub(offset)?).ok()?;
-    let end = start.checked_add(usize::try_from(span.length()).ok()?)?;
-    (end <= entry.body.len()).then(|| entry.body.slice(start..end))
-}
-
-fn one_part(entry: &Entry, span: Span, complete_length: u64) -> Option<Cut> {
-    let body = octets(entry, span)?;
-    let mut headers = entry.headers.clone();
-    headers.insert(header::CONTENT_RANGE, content_range(span, complete_length));
-    Some(Cut::partial(headers, Body::Whole(body), span.length()))
-}
-
-fn several_parts(entry: &Entry, spans: &[Span], complete_length: u64) -> Option<Cut> {
-    let octets = spans.iter().map(|span| octets(entry, *span));
-    let octets = octets.collect::<Option<Vec<_>>>()?;
-    let pieces = spans.iter().copied().zip(octets.iter().map(|o| &o[..]));
-    let pieces: Vec<_> = pieces.collect();
-    let content_type = entry.headers.get(header::CONTENT_TYPE);
-    let multipart = multipart(&pieces, complete_length, content_type)?;
-    let mut headers = entry.headers.clone();
-    headers.insert(header::CONTENT_TYPE, multipart.content_type);
-    let length = multipart.body.len() as u64;
-    let body = Body::Whole(Bytes::from(multipart.body));
-    Some(Cut::partial(headers, body, length))
-}
-
-/// What the request asks for of a response that is coming in. Several parts would have to be held back until all are
-/// there: the whole is the answer then, as it is when the length is not known yet.
-pub(super) fn cut_coming(
-    request: &Request<'_>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    reader: Reader,
-) -> Cut {
-    let whole = |reader| Cut {
-        status,
-        headers: headers.clone(),
-        body: Body::Shared(reader),
-    };
-    let (method, fields) = (request.method, request.headers);
-    let length = content_length(headers)
-        // RFC 9110 §13.2.2: who has it already gets 304, whatever the range.
-        .filter(|_| status == StatusCode::OK && !not_modified(fields, status, headers));
-    let Some(length) = length else {
-        return whole(reader);
-    };
-    match select(method, fields, status, headers, length) {
-        Selection::Whole | Selection::Parts(_) => whole(reader),
-        Selection::Unsatisfiable => Cut::unsatisfiable(length),
-        Selection::Part(span) => {
-            let mut headers = headers.clone();
-            headers.insert(header::CONTENT_RANGE, content_range(span, length));
-            let body = Body::Shared(reader.limited(span.first, span.length()));
-            Cut::partial(headers, body, span.length())
-        }
-    }
-}
-
-/// A part is an incomplete 200 (RFC 9111 §3.3), so a condition that the whole would answer with 304 is judged on it, too.
-pub(super) fn status_of_whole(status: StatusCode) -> StatusCode {
-    match status {
-        StatusCode::PARTIAL_CONTENT => StatusCode::OK,
-        other => other,
     }
 }

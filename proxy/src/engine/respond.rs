@@ -1,7 +1,7 @@
 //! Dresses responses: `Age`, `X-Cache`, `Cache-Status`, and the 304 for a client whose copy is good.
 
+use super::cut::{Cut, cut, cut_coming, status_of_whole};
 use super::fetch::{Coming, Ended, How};
-use super::partial::{Cut, cut, cut_coming, status_of_whole};
 use super::{Answer, Body, Engine, Request, Response, fault};
 use crate::clock;
 use crate::fill::Reader;

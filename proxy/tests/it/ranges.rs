@@ -343,6 +343,31 @@ async fn parts_of_one_representation_grow_together_to_the_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_holds_for_joined_parts_is_what_their_fields_say_together() {
+    // The second part's answer says nothing of freshness, so the first one's word holds on; the third forbids reuse.
+    let upstream = Upstream::start(async |asked| {
+        let fields: &[(&str, &str)] = match asked.headers["range"].to_str().unwrap() {
+            "bytes=0-9" => &[FRESH, ("etag", "\"a\""), ("x-of", "first")],
+            "bytes=10-19" => &[("etag", "\"a\""), ("x-of", "second")],
+            _ => &[("etag", "\"a\""), ("cache-control", "no-cache")],
+        };
+        file(&asked, TEXT, fields)
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    part(&proxy, "/a", "bytes=0-9").await;
+    part(&proxy, "/a", "bytes=10-19").await;
+    let both = part(&proxy, "/a", "bytes=8-12").await;
+    assert_part(&both, "HIT", 8, 12);
+    assert_eq!(
+        (both.field("cache-control"), both.field("x-of")),
+        ("max-age=60", "second")
+    );
+    part(&proxy, "/a", "bytes=18-22").await;
+    assert_part(&part(&proxy, "/a", "bytes=8-12").await, "MISS", 8, 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parts_without_a_strong_validator_in_common_stay_apart() {
     for fields in [&[FRESH, ("etag", "W/\"a\"")], &[FRESH, ("x-none", "")]] {
         let upstream = files(fields).await;
@@ -632,6 +657,42 @@ async fn a_stale_whole_is_validated_whole_for_a_part_of_it() {
     assert_part(&part(&proxy, "/a", "bytes=3-5").await, "REVALIDATED", 3, 5);
     assert_eq!(ranges(&upstream), [None, None]);
     assert_part(&part(&proxy, "/a", "bytes=3-5").await, "HIT", 3, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_stale_whole_is_served_where_the_whole_may_be() {
+    for (cache_control, detail) in [
+        ("max-age=0, stale-if-error=60", "stale-if-error"),
+        (
+            "max-age=0, stale-while-revalidate=60",
+            "stale-while-revalidate",
+        ),
+    ] {
+        let upstream = Upstream::start(move |asked| async move {
+            match asked.headers.contains_key("if-none-match") {
+                true => respond(503, &[], "down"),
+                false => respond(
+                    200,
+                    &[("cache-control", cache_control), ("etag", "\"a\"")],
+                    TEXT,
+                ),
+            }
+        })
+        .await;
+        let proxy = Proxy::start(upstream.address, &[]).await;
+        proxy.get("/a").await;
+        let got = part(&proxy, "/a", "bytes=3-5").await;
+        assert_part(&got, "STALE", 3, 5);
+        assert!(got.field("cache-status").ends_with(detail), "{got:?}");
+        let never = proxy
+            .get_with(
+                "/b",
+                &[("range", "bytes=3-5"), ("cache-control", "only-if-cached")],
+            )
+            .await;
+        assert_eq!(never.status, 504);
+        assert!(ranges(&upstream).iter().all(Option::is_none));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
