@@ -7,6 +7,8 @@
 
 mod chunks;
 mod gate;
+#[doc(hidden)]
+pub mod grammar;
 mod head;
 mod lane;
 mod parse;
