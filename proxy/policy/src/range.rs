@@ -376,8 +376,14 @@ pub fn missing(part: Part) -> Option<Span> {
 
 /// Makes an upstream request ask for what is missing of a stored part, or else for the whole of what
 /// is there now (§3.3; RFC 9110 §13.1.5); false when it can't be asked for in this way.
+///
+/// Of a part without any validator the rest is asked for without a condition: an upstream that answers
+/// with the whole, as most without validators do, costs nothing by it. What it sends of the rest can't be
+/// used (§3.4, see [`brings_rest`]), so the whole must then be asked for after all.
 pub fn ask_for_rest(upstream: &mut HeaderMap, stored: &HeaderMap, part: Part) -> bool {
-    let (Some(validator), Some(rest)) = (strong_validator(stored), missing(part)) else {
+    let validator = strong_validator(stored);
+    let has_weak_one = stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED);
+    let Some(rest) = missing(part).filter(|_| validator.is_some() || !has_weak_one) else {
         return false;
     };
     let range = match rest.first {
@@ -388,7 +394,9 @@ pub fn ask_for_rest(upstream: &mut HeaderMap, stored: &HeaderMap, part: Part) ->
         return false;
     };
     upstream.insert(RANGE, range);
-    upstream.insert(IF_RANGE, validator.clone());
+    if let Some(validator) = validator {
+        upstream.insert(IF_RANGE, validator.clone());
+    }
     true
 }
 

@@ -374,7 +374,6 @@ fn the_rest_is_asked_for_on_condition_and_only_if_it_is_one_piece() {
         }
     }
     for stored in [
-        "",
         "ETag: W/\"a\"",
         "Last-Modified: {-59}\nDate: {0}",
         "ETag: W/\"a\"\nLast-Modified: {-90}\nDate: {0}",
@@ -387,6 +386,9 @@ fn the_rest_is_asked_for_on_condition_and_only_if_it_is_one_piece() {
         ));
         assert!(upstream.is_empty(), "{stored}");
     }
+    let mut upstream = HeaderMap::new();
+    assert!(ask_for_rest(&mut upstream, &fields(""), part(0, 4, 10)));
+    assert_eq!(upstream, fields("Range: bytes=5-"));
     let mut upstream = HeaderMap::new();
     let dated = fields("Last-Modified: {-60}\nDate: {0}");
     assert!(ask_for_rest(&mut upstream, &dated, part(0, 4, 10)));
