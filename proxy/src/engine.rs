@@ -222,6 +222,10 @@ impl Engine {
         }
         match self.flights.turn(flight) {
             Turn::Lead(permit) => {
+                // Between the look-up and the turn another's fetch may have ended.
+                if let Some(answer) = self.stored_meanwhile(request, &plan) {
+                    return answer;
+                }
                 let landed = self
                     .launch(Job::new(self, request, &plan, entry, forward, Some(permit)))
                     .await;
@@ -232,6 +236,18 @@ impl Engine {
                 self.fetch_alone(request, &plan, entry, forward).await
             }
             Turn::Wait(waiter) => self.wait(request, &plan, entry, forward, waiter).await,
+        }
+    }
+
+    /// A fresh response that was not there, or not fresh, when this request was looked up.
+    fn stored_meanwhile(&self, request: &Request<'_>, plan: &Plan<'_>) -> Option<Answer> {
+        let now = clock::now();
+        match self.store.get_in_memory(&plan.key, request.headers, now) {
+            Found::Hit(entry) if reuse(&entry.policy, &plan.lookup, now) == Reuse::Fresh => {
+                let ttl_s = entry.policy.ttl_s(now);
+                Some(self.stored(request, &entry, Outcome::Hit { ttl_s }, now))
+            }
+            _ => None,
         }
     }
 
@@ -247,10 +263,13 @@ impl Engine {
         let published = waiter.published().await;
         let alone = self.fetch_alone(request, plan, entry, forward);
         match published {
-            Ok(published) => match self.joined(request, plan, published, forward) {
-                Some(answer) => answer,
-                None => alone.await,
-            },
+            Ok(published) => {
+                let joined = self.joined(request, plan, published, forward);
+                match joined.or_else(|| self.stored_meanwhile(request, plan)) {
+                    Some(answer) => answer,
+                    None => alone.await,
+                }
+            }
             Err(TooLong) => {
                 tokio::pin!(alone);
                 tokio::select! {

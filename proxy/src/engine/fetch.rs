@@ -314,12 +314,23 @@ impl Engine {
             began_ms: unix_ms(times.request_time),
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
-        if let Some(reader) = coming.fill.reader() {
-            drop(landed.send(Landed::Coming(coming.clone(), reader, own)));
+        let reader = coming.fill.reader();
+        let coming_in = self.take_in(&job, &coming, response.body, times.response_time);
+        let shared = Published::Shared(Shared::Coming(coming.clone()));
+        let give = || {
+            if let Some(reader) = reader {
+                drop(landed.send(Landed::Coming(coming.clone(), reader, own)));
+            }
+            job.publish(shared);
+        };
+        // The client of an answer without content has all of it with its head.
+        if coming.is_empty() {
+            coming_in.await;
+            give();
+        } else {
+            give();
+            coming_in.await;
         }
-        job.publish(Published::Shared(Shared::Coming(coming.clone())));
-        self.take_in(&job, &coming, response.body, times.response_time)
-            .await;
     }
 
     /// Reads the body to its end and stores the response whole. Its readers get the end only then: who has read an answer
@@ -438,6 +449,10 @@ impl Engine {
 }
 
 impl Coming {
+    fn is_empty(&self) -> bool {
+        self.status == StatusCode::NO_CONTENT || content_length(&self.headers) == Some(0)
+    }
+
     /// What to store; none when the body is another part than was said.
     pub(super) fn entry(&self, key: &CacheKey, body: Bytes) -> Option<Entry> {
         if self
