@@ -81,6 +81,11 @@ impl Proxy {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
+            // Answers are looked at as they come, whatever reqwest is built with for other packages.
+            .no_gzip()
+            .no_deflate()
+            .no_brotli()
+            .no_zstd()
             .timeout(PATIENCE);
         Self {
             clients,
