@@ -61,7 +61,7 @@ pub use reason::Reason;
 pub use request::{Consideration, Lookup, Pass, consider, forwarded_fields, strip_hop_by_hop};
 pub use reuse::{Reuse, reuse, shareable_with_waiters, stale_on_error};
 pub use rules::{Identity, Profile, Route, Rules, UnknownProfile};
-pub use select::{add_tags, named_by};
+pub use select::{accepts_coding_of, add_tags, named_by};
 pub use storable::{NotStorable, Storable, fields_to_store, storable};
 pub use target::{CanonicalTarget, QueryRules, TrackingParameters, Unkeyable, canonical_target};
 pub use validate::{

@@ -5,10 +5,12 @@
 //! can't name.
 
 use http::HeaderMap;
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH};
 
+use crate::cache_control::list_members;
 use crate::freshness::date_s;
 use crate::validate::{is_weak, opaque};
+use crate::vary::weight;
 
 /// As many tags as are worth their bytes in a request.
 const TAGS_MAX: usize = 16;
@@ -52,6 +54,24 @@ pub fn named_by<'a, S>(
         .into_iter()
         .filter(|stored| fields(stored).get(ETAG).is_some_and(names));
     named.max_by_key(|stored| date_s(fields(stored), http::header::DATE))
+}
+
+/// Can whoever asks so read what is stored under another request's fields?
+///
+/// A tag that two content codings of a representation share is within the rules when it is weak (RFC 9110 §8.8.1), and
+/// usual where a framework makes it before it compresses. So a 304 with it does not say in which coding.
+pub fn accepts_coding_of(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let members = |fields: &HeaderMap, name| -> Vec<Vec<u8>> {
+        let lines = fields.get_all(name).iter();
+        let members = lines.flat_map(|line| list_members(line.as_bytes()));
+        members.map(<[u8]>::to_ascii_lowercase).collect()
+    };
+    let accepted = members(request, ACCEPT_ENCODING);
+    let is_accepted = |coding: &Vec<u8>| {
+        let mut ranges = accepted.iter().map(|member| weight(member));
+        ranges.any(|(weight, range)| weight.0 > 0 && range == *coding)
+    };
+    members(stored, CONTENT_ENCODING).iter().all(is_accepted)
 }
 
 /// The tag, when it is one (RFC 9110 §8.8.3) that can stand in a list.

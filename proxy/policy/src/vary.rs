@@ -118,7 +118,7 @@ fn weighted(members: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A range and its weight in thousandths; with a weight that is none, the member as it is.
-fn weight(member: &[u8]) -> (Reverse<u16>, Vec<u8>) {
+pub(crate) fn weight(member: &[u8]) -> (Reverse<u16>, Vec<u8>) {
     let lower = member.to_ascii_lowercase();
     let mut halves = lower.splitn(2, |&b| b == b';');
     let range = halves.next().unwrap_or_default().trim_ascii().to_vec();

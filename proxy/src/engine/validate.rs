@@ -12,8 +12,8 @@ use crate::store::{Entry, Put, unix_ms};
 use crate::upstream::UpstreamResponse;
 use http::{HeaderMap, StatusCode, header};
 use larder_policy::{
-    Exchange, Freshened, HeadSays, NotStorable, Reuse, Stored, freshen, freshen_by_head,
-    insert_date, named_by, reuse,
+    Exchange, Freshened, HeadSays, NotStorable, Reuse, Stored, accepts_coding_of, freshen,
+    freshen_by_head, insert_date, named_by, reuse,
 };
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -34,7 +34,9 @@ impl Engine {
         let now = clock::now();
         let mut others = self.store.variants_in_memory(&plan.key, now);
         others.retain(|other| {
-            !other.is_part() && reuse(&other.policy, &plan.lookup, now) != Reuse::NotForCaller
+            !other.is_part()
+                && accepts_coding_of(request.headers, &other.headers)
+                && reuse(&other.policy, &plan.lookup, now) != Reuse::NotForCaller
         });
         others
     }

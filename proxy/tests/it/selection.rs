@@ -169,3 +169,41 @@ async fn a_validation_by_a_client_that_forbids_storing_leaves_what_is_stored() {
         assert_eq!(proxy.get_with("/a", fields).await.result(), "REVALIDATED");
     }
 }
+
+/// As frameworks do that make a weak tag of the content and compress afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weak_tag_that_two_codings_share_brings_nobody_a_coding_that_was_not_accepted() {
+    let upstream = Upstream::start(async |asked| {
+        let mut fields = vec![
+            ("etag", "W/\"a\""),
+            ("vary", "accept-encoding"),
+            ("cache-control", "max-age=60"),
+        ];
+        if asked.headers.contains_key("if-none-match") {
+            return respond(304, &fields, "");
+        }
+        let accepted = asked.headers.get("accept-encoding");
+        match accepted.is_some_and(|accepted| accepted == "gzip") {
+            true => {
+                fields.push(("content-encoding", "gzip"));
+                respond(200, &fields, "compressed")
+            }
+            false => respond(200, &fields, "plain"),
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let gzip = [("accept-encoding", "gzip")];
+    assert_eq!(proxy.get_with("/a", &gzip).await.body, "compressed");
+    let plain = proxy
+        .get_with("/a", &[("accept-encoding", "identity")])
+        .await;
+    assert_eq!(plain.field("content-encoding"), "");
+    assert_eq!(plain.body, "plain");
+    // What is not encoded suits everybody.
+    let third = proxy.get_with("/a", &[("accept-encoding", "br")]).await;
+    assert_eq!(
+        (third.result(), third.body.as_str()),
+        ("REVALIDATED", "plain")
+    );
+}

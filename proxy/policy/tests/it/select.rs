@@ -1,7 +1,7 @@
 //! RFC 9111 §4.3.1, §4.3.4: several stored responses.
 
 use http::HeaderMap;
-use larder_policy::{add_tags, named_by};
+use larder_policy::{accepts_coding_of, add_tags, named_by};
 
 use crate::support::fields;
 
@@ -94,4 +94,37 @@ fn a_304_names_one_by_its_tag_or_none() {
             "{stored:?} {new:?}"
         );
     }
+}
+
+#[test]
+fn a_stored_coding_suits_only_who_accepts_it() {
+    let suits = |accepted: Option<&str>, coding: Option<&str>| {
+        let mut request = HeaderMap::new();
+        let mut stored = HeaderMap::new();
+        if let Some(accepted) = accepted {
+            request.insert("accept-encoding", accepted.parse().unwrap());
+        }
+        if let Some(coding) = coding {
+            stored.insert("content-encoding", coding.parse().unwrap());
+        }
+        accepts_coding_of(&request, &stored)
+    };
+    assert!(suits(None, None) && suits(Some("gzip"), None));
+    for accepted in ["gzip", "br, GZIP", "gzip;q=0.001, br", "br,gzip ; q=1"] {
+        assert!(suits(Some(accepted), Some("gzip")), "{accepted}");
+        assert!(suits(Some(accepted), Some("GZip")), "{accepted}");
+    }
+    for accepted in [
+        "",
+        "br",
+        "gzip;q=0",
+        "gzip;q=0.000",
+        "gzip;x=1",
+        "xgzip",
+        "*",
+    ] {
+        assert!(!suits(Some(accepted), Some("gzip")), "{accepted}");
+    }
+    assert!(!suits(None, Some("gzip")));
+    assert!(!suits(Some("gzip"), Some("gzip, br")) && suits(Some("br, gzip"), Some("gzip, br")));
 }
