@@ -226,7 +226,11 @@ impl Engine {
             return self.validated(job, landed, response, times).await;
         }
         if let Some(entry) = job.entry.clone() {
-            if response.status == StatusCode::OK && job.upstream.method == Method::HEAD {
+            // Of a stored response with another status a 200 says nothing (RFC 9111 §4.3.5).
+            if response.status == StatusCode::OK
+                && entry.status == StatusCode::OK
+                && job.upstream.method == Method::HEAD
+            {
                 return self
                     .head_received(job, landed, &entry, response, times)
                     .await;

@@ -148,3 +148,28 @@ async fn other_answers_pass_and_a_failing_upstream_may_be_stood_in_for() {
         assert_eq!(upstream.asked()[2].headers["if-none-match"], "\"e\"");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_200_says_nothing_of_a_stored_error() {
+    let upstream = Upstream::start(async |asked| match asked.method {
+        Method::HEAD => respond(
+            200,
+            &[("cache-control", "max-age=60"), ("content-length", "9")],
+            "",
+        ),
+        _ => respond(
+            404,
+            &[(
+                "cache-control",
+                "max-age=0, stale-while-revalidate=0, stale-if-error=60",
+            )],
+            "not there",
+        ),
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    assert_eq!(proxy.get("/a").await.status, 404);
+    let head = proxy.send(Method::HEAD, "/a", &[], "").await;
+    assert_eq!((head.status, head.result()), (200, "MISS"));
+    assert_eq!(proxy.get("/a").await.result(), "MISS");
+}
