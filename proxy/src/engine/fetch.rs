@@ -423,6 +423,9 @@ impl Engine {
         {
             return Err(NotStorable::Partial);
         }
+        if partial::may_be_about_range(&job.upstream.headers, status) {
+            return Err(NotStorable::Status);
+        }
         let rules = &self.config.rules;
         match storable(
             &Method::GET,

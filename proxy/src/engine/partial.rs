@@ -15,8 +15,9 @@ use crate::upstream::{UpstreamBody, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder_policy::{
-    Exchange, Failure, Forward, Joined, Part, Reuse, Selection, Span, StaleWhy, ask_for_rest,
-    brings_rest, combined_fields, insert_date, join, missing, reuse, select, wants_part,
+    Exchange, Failure, Forward, Joined, NotStorable, Part, Reuse, Selection, Span, StaleWhy,
+    Stored, ask_for_rest, brings_rest, combined_fields, insert_date, join, missing, reuse, select,
+    wants_part,
 };
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -180,6 +181,10 @@ impl Engine {
             drop(response);
             return self.ask_for_whole(job, landed).await;
         }
+        if may_be_about_range(&job.upstream.headers, response.status) {
+            let stored = Stored::No(NotStorable::Status);
+            return self.to_its_client(&job, landed, response, stored);
+        }
         self.without_range(job, landed, response, times).await;
     }
 
@@ -281,6 +286,17 @@ impl Engine {
         let _ = coming.fill.push(last).await;
         coming.fill.finish(end);
     }
+}
+
+/// May this be an error only because a part was asked for? `Range` is not keyed, so it is then no answer to anybody who asks
+/// for the whole, or for another part. Errors that are about the target alone are everybody's.
+pub(super) fn may_be_about_range(upstream: &HeaderMap, status: StatusCode) -> bool {
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_about_target = matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE
+    );
+    is_error && !is_about_target && upstream.contains_key(header::RANGE)
 }
 
 /// Is the body at its end, as it should be?

@@ -1034,3 +1034,35 @@ async fn replicas_share_the_whole_and_its_parts_by_redis() {
     assert_eq!(ask(&three, "bytes=26-").await.status, 416);
     assert_eq!(upstream.count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_may_be_about_the_range_is_no_answer_to_anybody_else() {
+    for (profile, status) in [("safe", 416), ("safe", 403), ("rfc", 400), ("rfc", 500)] {
+        let upstream = Upstream::start(move |asked| async move {
+            match asked.headers.contains_key("range") {
+                true => respond(status, &[FRESH, ("content-range", "bytes */26")], "error"),
+                false => respond(200, &[FRESH], TEXT),
+            }
+        })
+        .await;
+        let proxy = Proxy::start(upstream.address, &[("profile", profile)]).await;
+        assert_eq!(part(&proxy, "/a", "bytes=99-").await.status, status);
+        assert_whole(&proxy.get("/a").await, "MISS");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_place_of_the_rest_is_not_kept_as_the_whole() {
+    let upstream = Upstream::start(async |asked| {
+        let fields = [FRESH, ("etag", "\"a\"")];
+        match asked.headers.contains_key("if-range") {
+            true => respond(500, &[FRESH], "error"),
+            false => file(&asked, TEXT, &fields),
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[("profile", "rfc")]).await;
+    assert_part(&part(&proxy, "/a", "bytes=0-9").await, "MISS", 0, 9);
+    assert_eq!(proxy.get("/a").await.status, 500);
+    assert_part(&part(&proxy, "/a", "bytes=3-9").await, "HIT", 3, 9);
+}
