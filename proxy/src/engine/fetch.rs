@@ -155,7 +155,7 @@ impl Job {
             permit,
             flight: plan.flight(),
             route: plan.route.clone(),
-            mark: engine.store.mark(),
+            mark: plan.mark,
         }
     }
 

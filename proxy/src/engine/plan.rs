@@ -6,6 +6,7 @@
 use super::{Engine, Request};
 use crate::config::{Config, UpstreamHost};
 use crate::flight::FlightKey;
+use crate::store::Mark;
 use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
@@ -25,6 +26,8 @@ pub(super) struct Plan<'e> {
     pub(super) route: &'e Route,
     /// The `Host` that goes upstream.
     pub(super) host: String,
+    /// From before the look-up: what is purged after it must not be stored again, and a validation may begin long after.
+    pub(super) mark: Mark,
 }
 
 impl Plan<'_> {
@@ -69,6 +72,7 @@ impl Engine {
             target,
             route,
             host,
+            mark: self.store.mark(),
         })
     }
 
