@@ -24,9 +24,9 @@ use crate::store::{Entry, Found, Store};
 pub use crate::upstream::Interim;
 use crate::upstream::{Upstream, UpstreamBody};
 use bytes::Bytes;
-use fetch::{Ended, Job, Landed, Shared};
+use fetch::{Ended, How, Job, Landed, Shared};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use larder_policy::{Failure, Forward, Outcome, Pass, Reuse, StaleWhy, reuse};
+use larder_policy::{Failure, Forward, Outcome, Pass, Reuse, StaleWhy, reuse, stale_on_error};
 use partial::PartJudged;
 use plan::Plan;
 pub(crate) use plan::add_via;
@@ -323,6 +323,11 @@ impl Engine {
     fn fits(&self, shared: &Shared, request: &Request<'_>, plan: &Plan<'_>) -> bool {
         let (vary, selecting, policy, headers, began_ms) = match shared {
             Shared::Ended(Ended::Failed(_)) => return true,
+            // Whether the leader may have it stale says nothing of this request (RFC 9111 §4.2.4).
+            Shared::Ended(Ended::Stored {
+                entry,
+                how: How::StaleIfError(_),
+            }) if !stale_on_error(&entry.policy, &plan.lookup, clock::now()) => return false,
             Shared::Ended(Ended::Stored { entry, .. }) => (
                 &entry.vary,
                 &entry.selecting,

@@ -1,6 +1,6 @@
 //! One fetch per key, streamed to all who wait, and the limits of that.
 
-use crate::support::proxy::{PATIENCE, Proxy, got};
+use crate::support::proxy::{Got, PATIENCE, Proxy, got};
 use crate::support::upstream::{Body, Upstream, respond};
 use crate::support::wait::until;
 use bytes::Bytes;
@@ -277,5 +277,75 @@ async fn a_body_larger_than_an_object_may_be_streams_through_unstored() {
             assert_eq!(proxy.get("/a").await.body.len(), 3 << 20);
             assert_eq!(upstream.count(), count);
         }
+    }
+}
+
+/// Two clients for one stale response: the first one's validation is held at the upstream, the second one waits for it.
+/// What the upstream says to a condition, in turn, is `says`.
+async fn one_validates_and_one_waits(
+    field: &'static str,
+    says: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
+    purges: bool,
+) -> (Got, String, Proxy, Upstream) {
+    let gate = Arc::new(Semaphore::new(0));
+    let (opened, conditions) = (gate.clone(), Arc::new(AtomicUsize::new(0)));
+    let upstream = Upstream::start(move |asked| {
+        let (gate, conditions, says) = (gate.clone(), conditions.clone(), says.clone());
+        async move {
+            if !asked.headers.contains_key("if-none-match") {
+                let stale = [("etag", "\"a\""), ("cache-control", "max-age=0")];
+                return respond(200, &stale, "stored");
+            }
+            let number = conditions.fetch_add(1, Ordering::SeqCst);
+            drop(gate.acquire().await);
+            says(number)
+        }
+    })
+    .await;
+    let proxy = Arc::new(Proxy::start(upstream.address, &[]).await);
+    proxy.get("/a").await;
+    let first = tokio::spawn({
+        let proxy = proxy.clone();
+        async move { proxy.get("/a").await }
+    });
+    until("the first one validates", async || upstream.count() == 2).await;
+    let before = connections(&proxy).await;
+    let second = tokio::spawn({
+        let proxy = proxy.clone();
+        let host = proxy.url("").replace("http://", "");
+        // On a connection of its own, which can be seen.
+        let head = format!("GET /a HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{field}\r\n");
+        async move { proxy.raw(head.as_bytes()).await }
+    });
+    until("the second one is connected", async || {
+        connections(&proxy).await > before
+    })
+    .await;
+    if purges {
+        assert_eq!(proxy.purge(&proxy.url("/a")).await.status, 200);
+    }
+    opened.add_permits(1000);
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    (first, second, Arc::into_inner(proxy).unwrap(), upstream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_purged_while_its_validation_waited_for_another_does_not_come_back() {
+    let says = |number| match number {
+        0 => respond(200, &[("cache-control", "no-store")], "new"),
+        _ => respond(304, &[("cache-control", "max-age=60")], ""),
+    };
+    let (first, _, proxy, _upstream) = one_validates_and_one_waits("", says, true).await;
+    assert_eq!(first.body, "new");
+    assert_eq!(proxy.get("/a").await.result(), "MISS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_gets_nothing_stale_that_it_would_not_get_alone() {
+    let says = |_| respond(503, &[], "away");
+    for (field, status) in [("Cache-Control: min-fresh=0\r\n", "503"), ("", "200")] {
+        let (first, second, ..) = one_validates_and_one_waits(field, says, false).await;
+        assert_eq!((first.status, first.result()), (200, "STALE"));
+        assert_eq!(&second[9..12], status, "{second}");
     }
 }
