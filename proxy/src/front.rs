@@ -50,6 +50,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 4096;
 /// How long to wait after a failed accept: usually no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a silent connection is kept once draining has begun: its client's next request may be on its way already.
+const LAST_WORD_WAIT: Duration = Duration::from_millis(500);
 
 /// The client port.
 pub struct Front {
@@ -114,11 +116,9 @@ impl Front {
                 accepted = self.accept(&listener) => self.clone().start(accepted, &connections, &draining),
             }
         }
-        // Whoever the kernel has already accepted is served, too.
-        while let Ok(accepted) = timeout(Duration::ZERO, self.accept(&listener)).await {
+        for accepted in self.accepted_already(listener) {
             self.clone().start(accepted, &connections, &draining);
         }
-        drop(listener);
         self.proxy.http_cleanup().await;
         connections.close();
         if timeout(self.timeouts.drain, connections.wait())
@@ -151,6 +151,22 @@ impl Front {
                 }
             }
         }
+    }
+
+    /// Whoever the kernel has accepted is served, too. Asks it itself: the runtime hears of new connections a little later.
+    fn accepted_already(&self, listener: TcpListener) -> impl Iterator<Item = Accepted> {
+        let listener = listener.into_std();
+        std::iter::from_fn(move || {
+            let place = self.places.clone().try_acquire_owned().ok()?;
+            let (stream, client) = listener.as_ref().ok()?.accept().ok()?;
+            stream.set_nonblocking(true).ok()?;
+            let stream = TcpStream::from_std(stream).ok()?;
+            Some(Accepted {
+                stream,
+                client,
+                place,
+            })
+        })
     }
 
     fn start(
@@ -192,7 +208,8 @@ impl Front {
                 Read::Head { head_bytes, body } => {
                     let head = buffer.get(..head_bytes).unwrap_or_default();
                     let parsed = (body == Body::None).then(|| Parsed::new(head)).flatten();
-                    let last = *draining.borrow();
+                    // Whoever has sent several requests at once gets all the answers.
+                    let last = *draining.borrow() && buffer.len() <= head_bytes;
                     let served = match parsed {
                         Some(parsed) => self.lane.serve(&mut stream, &parsed, client, last).await,
                         None => Served::Passes,
@@ -347,12 +364,13 @@ fn own_bytes(
     Ok((buffer.split_to(end), rest))
 }
 
-/// Resolves when draining begins.
+/// Resolves when draining has begun and a request that was under way by then would have come.
 async fn drained(draining: &mut ShutdownWatch) {
     if draining.wait_for(|draining| *draining).await.is_err() {
         // Whoever could say so is gone: nobody will.
         std::future::pending::<()>().await;
     }
+    sleep(LAST_WORD_WAIT).await;
 }
 
 struct Accepted {

@@ -325,7 +325,7 @@ async fn a_request_under_way_is_finished_when_the_proxy_is_told_to_stop() {
             .unwrap()
             .unwrap(),
         0,
-        "idle connections are closed at once"
+        "idle connections are closed"
     );
     opened.add_permits(1);
     assert_eq!(

@@ -4,6 +4,7 @@ mod admin;
 mod caching;
 mod cli;
 mod config;
+mod drain;
 mod env_example;
 mod failures;
 mod fairness;
