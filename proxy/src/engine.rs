@@ -333,14 +333,14 @@ impl Engine {
                 &entry.selecting,
                 &entry.policy,
                 &entry.headers,
-                entry.began_ms,
+                entry.began_us,
             ),
             Shared::Coming(coming) => (
                 &coming.vary,
                 &coming.selecting,
                 &coming.policy,
                 &coming.headers,
-                coming.began_ms,
+                coming.began_us,
             ),
         };
         same_selection(vary.as_ref(), selecting, request.headers)

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
-pub use self::groups::unix_ms;
+pub use self::groups::unix_us;
 pub use self::purges::Mark;
 pub use self::redis::{BadRedisUrl, PurgeError, RedisTier};
 
@@ -225,15 +225,15 @@ impl Store {
         self.groups.invalidate(origin, groups, now);
     }
 
-    /// Was one of a response's groups invalidated since `began_ms`?
+    /// Was one of a response's groups invalidated since `began_us`?
     pub fn is_of_void_group(
         &self,
         key: &CacheKey,
         policy: &StoredPolicy,
         headers: &HeaderMap,
-        began_ms: u64,
+        began_us: u64,
     ) -> bool {
-        self.groups.is_void(key, policy, headers, began_ms)
+        self.groups.is_void(key, policy, headers, began_us)
     }
 
     /// How full memory is.
@@ -273,7 +273,7 @@ impl Store {
             headers,
             ..
         } = entry;
-        self.groups.is_void(key, policy, headers, entry.began_ms)
+        self.groups.is_void(key, policy, headers, entry.began_us)
     }
 
     /// Takes what Redis had into memory; none when what memory has, or a purge, forbids its use.

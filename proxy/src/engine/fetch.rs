@@ -9,7 +9,7 @@ use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, Mark, unix_ms};
+use crate::store::{Entry, Mark, unix_us};
 use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -66,8 +66,8 @@ pub(super) struct Coming {
     pub(super) policy: StoredPolicy,
     pub(super) vary: Option<VarySpec>,
     pub(super) selecting: Box<[u8]>,
-    /// When the fetch began: see [`Entry::began_ms`].
-    pub(super) began_ms: u64,
+    /// When the fetch began: see [`Entry::began_us`].
+    pub(super) began_us: u64,
     pub(super) fill: Arc<Fill>,
 }
 
@@ -315,7 +315,7 @@ impl Engine {
             policy: keep.policy,
             vary: keep.vary,
             selecting: keep.selecting,
-            began_ms: unix_ms(times.request_time),
+            began_us: unix_us(times.request_time),
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
         let reader = coming.fill.reader();
@@ -485,7 +485,7 @@ impl Coming {
             headers,
             body,
             policy: self.policy,
-            began_ms: self.began_ms,
+            began_us: self.began_us,
         };
         Some(partial::settled(entry))
     }

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::{Answer, Engine, Outcome, Request, stale};
 use crate::fill::Fill;
 use crate::flight::Published;
-use crate::store::{Entry, Found, gather, unix_ms};
+use crate::store::{Entry, Found, gather, unix_us};
 use crate::upstream::{UpstreamBody, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -118,7 +118,7 @@ impl Engine {
         let joined = join(old.part?, new.part?)?;
         let mut headers = combined_fields(&old.headers, &new.headers)?;
         let times = Exchange {
-            request_time: UNIX_EPOCH + Duration::from_millis(new.began_ms),
+            request_time: UNIX_EPOCH + Duration::from_micros(new.began_us),
             response_time: now,
         };
         // What holds for it is what the fields of both say together.
@@ -229,7 +229,7 @@ impl Engine {
             policy: keep.policy,
             vary: keep.vary,
             selecting: keep.selecting,
-            began_ms: unix_ms(times.request_time),
+            began_us: unix_us(times.request_time),
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         })
     }

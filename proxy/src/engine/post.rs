@@ -9,7 +9,7 @@ use super::plan::SCHEME;
 use super::{Engine, Request};
 use crate::clock;
 use crate::fill::Budget;
-use crate::store::{Entry, Found, Mark, unix_ms};
+use crate::store::{Entry, Found, Mark, unix_us};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
@@ -117,7 +117,7 @@ impl Engine {
                 headers,
                 body: Bytes::new(),
                 policy,
-                began_ms: unix_ms(times.request_time),
+                began_us: unix_us(times.request_time),
             },
             request: request.headers.clone(),
             mark,

@@ -8,7 +8,7 @@ use super::plan::{CLIENT_CONDITIONS, Plan};
 use super::{Engine, Request};
 use crate::clock;
 use crate::flight::Published;
-use crate::store::{Entry, Put, unix_ms};
+use crate::store::{Entry, Put, unix_us};
 use crate::upstream::UpstreamResponse;
 use http::{HeaderMap, StatusCode, header};
 use larder_policy::{
@@ -106,7 +106,7 @@ impl Engine {
         let keep = self.keepable(&job, entry.status, &headers, times);
         let mut entry = Entry {
             headers,
-            began_ms: unix_ms(times.request_time),
+            began_us: unix_us(times.request_time),
             ..entry.clone()
         };
         match keep {

@@ -53,8 +53,8 @@ pub struct Entry {
     pub body: Bytes,
     /// The facts on its freshness.
     pub policy: StoredPolicy,
-    /// When its fetch, or its last validation, began: milliseconds since 1970.
-    pub began_ms: u64,
+    /// When its fetch, or its last validation, began: microseconds since 1970.
+    pub began_us: u64,
 }
 
 /// These bytes are no entry of ours.
@@ -176,7 +176,7 @@ impl Entry {
             policy.lifetime_s,
             policy.stale_while_revalidate_s,
             policy.stale_if_error_s,
-            self.began_ms,
+            self.began_us,
         ] {
             out.u64(number);
         }
@@ -215,7 +215,7 @@ impl Entry {
             1 => Some((rest.u64()?, rest.u64()?)),
             _ => return Err(Damaged::Value),
         };
-        let (policy, began_ms) = decode_policy(&mut rest)?;
+        let (policy, began_us) = decode_policy(&mut rest)?;
         let key = CacheKey::from_bytes(Arc::from(rest.long(KEY_BYTES_MAX)?));
         let vary = decode_vary(&mut rest)?;
         let selecting = Box::from(rest.long(SELECTING_BYTES_MAX)?);
@@ -239,7 +239,7 @@ impl Entry {
             headers,
             body,
             policy,
-            began_ms,
+            began_us,
         })
     }
 }

@@ -40,7 +40,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         proptest::option::of((any::<u32>(), any::<u64>())),
     )
         .prop_map(
-            |((key, vary, selecting, status), (fields, body), (policy, began_ms), place)| {
+            |((key, vary, selecting, status), (fields, body), (policy, began_us), place)| {
                 let mut headers = HeaderMap::new();
                 for (name, value) in fields {
                     headers.append(name, value);
@@ -57,7 +57,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                     headers,
                     body: body.into(),
                     policy,
-                    began_ms,
+                    began_us,
                 }
             },
         )
@@ -87,7 +87,7 @@ fn small() -> Entry {
             stale_if_error_s: 5,
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
-        began_ms: 6,
+        began_us: 6,
     }
 }
 

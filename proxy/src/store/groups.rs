@@ -16,19 +16,19 @@ use xxhash_rust::xxh3::Xxh3;
 /// Groups remembered: some two megabytes. When there are more, everything in any group that was fetched until then is void.
 const GROUPS_MAX: usize = 100_000;
 
-/// Milliseconds since 1970: when a fetch began, or a group was invalidated.
-pub fn unix_ms(time: SystemTime) -> u64 {
+/// Microseconds since 1970: when a fetch began, or a group was invalidated.
+pub fn unix_us(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]
 struct Invalidations {
     /// When each group was last invalidated, by the hash of its origin and name. Two that share a hash invalidate each
     /// other, which costs fetches and never freshness.
-    at_ms: HashMap<u64, u64>,
+    at_us: HashMap<u64, u64>,
     /// When all groups were.
-    all_at_ms: Option<u64>,
+    all_at_us: Option<u64>,
 }
 
 /// The invalidations of this process.
@@ -45,29 +45,29 @@ pub(super) struct Groups {
 impl Groups {
     /// From now on nothing of these groups is used whose fetch began until now.
     pub(super) fn invalidate(&self, origin: &[u8], groups: &[String], now: SystemTime) {
-        let now_ms = unix_ms(now);
+        let now_us = unix_us(now);
         let mut invalidations = self.lock();
         for group in groups {
             let hash = hash(origin, group);
-            let known = invalidations.at_ms.contains_key(&hash);
-            if !known && invalidations.at_ms.len() >= self.groups_max() {
-                let latest = invalidations.at_ms.drain().map(|(_, at_ms)| at_ms).max();
-                invalidations.all_at_ms = invalidations.all_at_ms.max(latest);
+            let known = invalidations.at_us.contains_key(&hash);
+            if !known && invalidations.at_us.len() >= self.groups_max() {
+                let latest = invalidations.at_us.drain().map(|(_, at_us)| at_us).max();
+                invalidations.all_at_us = invalidations.all_at_us.max(latest);
             }
-            let at_ms = invalidations.at_ms.entry(hash).or_default();
-            *at_ms = now_ms.max(*at_ms);
+            let at_us = invalidations.at_us.entry(hash).or_default();
+            *at_us = now_us.max(*at_us);
         }
         drop(invalidations);
         self.count.fetch_add(groups.len(), Ordering::SeqCst);
     }
 
-    /// Must a response that has been fetched, or is being fetched, since `began_ms` not be used any more?
+    /// Must a response that has been fetched, or is being fetched, since `began_us` not be used any more?
     pub(super) fn is_void(
         &self,
         key: &CacheKey,
         policy: &StoredPolicy,
         headers: &HeaderMap,
-        began_ms: u64,
+        began_us: u64,
     ) -> bool {
         if !policy.flags.contains(Flags::GROUPED) || self.count.load(Ordering::SeqCst) == 0 {
             return false;
@@ -75,9 +75,9 @@ impl Groups {
         let hashes = cache_groups(headers);
         let mut hashes = hashes.iter().map(|group| hash(key.origin(), group));
         let invalidations = self.lock();
-        let is_over = |at_ms: u64| began_ms <= at_ms;
-        invalidations.all_at_ms.is_some_and(is_over)
-            || hashes.any(|hash| invalidations.at_ms.get(&hash).copied().is_some_and(is_over))
+        let is_over = |at_us: u64| began_us <= at_us;
+        invalidations.all_at_us.is_some_and(is_over)
+            || hashes.any(|hash| invalidations.at_us.get(&hash).copied().is_some_and(is_over))
     }
 
     fn groups_max(&self) -> usize {
@@ -111,8 +111,8 @@ mod tests {
 
     use super::*;
 
-    fn at(ms: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(ms)
+    fn at(us: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(us)
     }
 
     fn key(host: &str) -> CacheKey {
@@ -120,7 +120,7 @@ mod tests {
         CacheKey::new("n", "http", host, &target, None, &[])
     }
 
-    fn is_void(groups: &Groups, host: &str, field: &'static str, began_ms: u64) -> bool {
+    fn is_void(groups: &Groups, host: &str, field: &'static str, began_us: u64) -> bool {
         let policy = StoredPolicy {
             response_time_unix_s: 0,
             initial_age_s: 0,
@@ -131,7 +131,7 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         headers.insert("cache-groups", http::HeaderValue::from_static(field));
-        groups.is_void(&key(host), &policy, &headers, began_ms)
+        groups.is_void(&key(host), &policy, &headers, began_us)
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
         let groups = Groups::default();
         assert!(!is_void(&groups, "h", "\"a\"", 0));
         groups.invalidate(key("h").origin(), &["a".into(), "c".into()], at(1000));
-        for (field, began_ms, void) in [
+        for (field, began_us, void) in [
             ("\"a\"", 999, true),
             ("\"a\"", 1000, true),
             ("\"a\"", 1001, false),
@@ -149,9 +149,9 @@ mod tests {
             ("", 1000, false),
         ] {
             assert_eq!(
-                is_void(&groups, "h", field, began_ms),
+                is_void(&groups, "h", field, began_us),
                 void,
-                "{field} {began_ms}"
+                "{field} {began_us}"
             );
         }
         assert!(!is_void(&groups, "other", "\"a\"", 1000));
@@ -174,7 +174,7 @@ mod tests {
         for (n, group) in ["a", "b", "a", "c"].into_iter().enumerate() {
             groups.invalidate(key("h").origin(), &[group.into()], at(1000 + n as u64));
         }
-        for (field, began_ms, void) in [
+        for (field, began_us, void) in [
             ("\"x\"", 1002, true),
             ("\"x\"", 1003, false),
             ("\"a\"", 1003, false),
@@ -182,11 +182,11 @@ mod tests {
             ("", 0, false),
         ] {
             assert_eq!(
-                is_void(&groups, "h", field, began_ms),
+                is_void(&groups, "h", field, began_us),
                 void,
-                "{field} {began_ms}"
+                "{field} {began_us}"
             );
         }
-        assert_eq!(groups.lock().at_ms.len(), 1);
+        assert_eq!(groups.lock().at_us.len(), 1);
     }
 }

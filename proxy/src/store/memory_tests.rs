@@ -43,7 +43,7 @@ fn entry(name: &str, body: &[u8]) -> Entry {
             stale_if_error_s: 0,
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
-        began_ms: 0,
+        began_us: 0,
     }
 }
 

@@ -59,7 +59,7 @@ fn entry(name: &str, body: &str) -> Entry {
             stale_if_error_s: 0,
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
-        began_ms: 7,
+        began_us: 7,
     }
 }
 
