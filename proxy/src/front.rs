@@ -216,10 +216,7 @@ impl Front {
                     };
                     match served {
                         Served::Persists => buffer.advance(head_bytes),
-                        Served::Closes => {
-                            buffer.advance(head_bytes);
-                            return refuse::close(stream, buffer.is_empty()).await;
-                        }
+                        Served::Closes => return refuse::close(stream).await,
                         Served::Passes => {
                             let passed =
                                 self.exchange(stream, &mut buffer, head_bytes, body, &draining);

@@ -48,10 +48,11 @@ pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends a connection that has been answered for the last time.
-pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, all_read: bool) {
+/// Ends a connection that has been answered for the last time. A request that its client has sent behind, or is sending, would
+/// reset it, and with it what of the answer is still on its way.
+pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let shut = timeout(LINGER_MAX, stream.shutdown()).await;
-    if !all_read && shut.is_ok_and(|shut| shut.is_ok()) {
+    if shut.is_ok_and(|shut| shut.is_ok()) {
         let _ = timeout(LINGER_MAX, linger(&mut stream)).await;
     }
 }

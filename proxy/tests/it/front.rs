@@ -340,6 +340,24 @@ async fn content_that_ends_with_the_connection_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_behind_the_last_request_does_not_cut_its_answer() {
+    let upstream = Upstream::start(async |_| {
+        respond(200, &[("cache-control", "max-age=60")], vec![b'x'; 8 << 20])
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let mut client = RawClient::connect(proxy.clients).await;
+    client
+        .send("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    until("the request is read", async || upstream.count() == 1).await;
+    client.send(get("/b")).await;
+    let response = client.response(false).await.unwrap().unwrap();
+    assert_eq!(response.content.len(), 8 << 20);
+    assert_eq!(client.response(false).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_nothing_holds_its_connection_for_a_while_only() {
     let upstream = Upstream::start(async |_| {
         respond(200, &[("cache-control", "max-age=60")], vec![b'x'; 8 << 20])
