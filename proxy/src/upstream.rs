@@ -181,7 +181,11 @@ impl Upstream {
         for address in self.resolver.addresses().await?.iter() {
             let peer = self.peer_at(*address);
             match self.attempt(&peer, request, interim).await {
-                Ok(session) => return Ok(UpstreamResponse::new(session, peer, self.clone(), turn)),
+                Ok(session) => {
+                    let mut response = UpstreamResponse::new(session, peer, self.clone(), turn);
+                    response.body.release_if_done().await;
+                    return Ok(response);
+                }
                 Err(Attempt::NotConnected(why)) => failure = why,
                 Err(Attempt::Broken(why)) => return Err(why),
             }
@@ -381,6 +385,17 @@ impl UpstreamBody {
     /// some event streams or slow readers would otherwise keep every other fetch waiting for ever.
     pub fn leave_turn(&mut self) {
         self.turn = None;
+    }
+
+    /// Gives the connection back at once, when the head was all: nobody need read a body that can't come.
+    async fn release_if_done(&mut self) {
+        if self
+            .session
+            .as_mut()
+            .is_some_and(HttpSession::response_done)
+        {
+            self.release().await;
+        }
     }
 
     /// Gives the connection back, if the whole response has been read.

@@ -358,6 +358,36 @@ async fn what_comes_behind_the_last_request_does_not_cut_its_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_content_leaves_its_connection_to_the_next_request() {
+    let upstream = RawUpstream::start(|_, head| {
+        let status = match (head.starts_with("HEAD"), head.contains("/gone")) {
+            (true, _) => "200 OK\r\nContent-Length: 4",
+            (_, true) => "204 No Content",
+            _ => "304 Not Modified\r\nETag: \"a\"",
+        };
+        let answer = format!("HTTP/1.1 {status}\r\nCache-Control: no-store\r\n\r\n");
+        (answer.into(), Then::KeepsOpen)
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let mut client = RawClient::connect(proxy.clients).await;
+    for (request, status) in [
+        ("HEAD /head HTTP/1.1", 200),
+        ("GET /gone HTTP/1.1", 204),
+        ("GET /same HTTP/1.1\r\nIf-None-Match: \"a\"", 304),
+        ("HEAD /head HTTP/1.1", 200),
+    ] {
+        // Pooled connections belong to threads: a named caller's request goes alone, on the connection's own.
+        client
+            .send(format!("{request}\r\nHost: a\r\nCookie: a\r\n\r\n"))
+            .await;
+        let response = client.response(true).await.unwrap().unwrap();
+        assert_eq!(response.status(), status);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_nothing_holds_its_connection_for_a_while_only() {
     let upstream = Upstream::start(async |_| {
         respond(200, &[("cache-control", "max-age=60")], vec![b'x'; 8 << 20])
