@@ -5,8 +5,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES,
-    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE,
+    ETAG, EXPIRES, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, StatusCode};
@@ -181,11 +181,13 @@ fn merge(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
     fields_to_store(&merged)
 }
 
-/// §3.2: all but `Content-Length`, and `Content-Range`, which is processed and removed wherever a part
-/// is received. Every other field is updated, those with `Content-` in their names among them: what
-/// is stored here is the response as it was received, so none of them says anything of our storage.
+/// §3.2: all but `Content-Length`; `Content-Range`, which is processed and removed wherever a part is
+/// received; and `Content-Encoding`, which the stored content depends on: where the codings of a
+/// representation share a weak tag, a 304 may be about another one than is stored, and its field
+/// would make what is plain unreadable. Every other field is updated, those with `Content-` in their
+/// names among them.
 fn may_update(name: &HeaderName) -> bool {
-    ![CONTENT_LENGTH, CONTENT_RANGE].contains(name)
+    ![CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE].contains(name)
 }
 
 /// §4.3.4, for the one stored response whose validators were sent.

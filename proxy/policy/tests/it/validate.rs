@@ -251,6 +251,15 @@ fn the_stored_age_and_date_end_with_a_304_that_has_none() {
 }
 
 #[test]
+fn the_stored_coding_stays_as_the_stored_content_does() {
+    let gzip = "ETag: W/\"a\"\nContent-Encoding: gzip";
+    let plain = "ETag: W/\"a\"";
+    for (stored, new) in [(plain, gzip), (gzip, plain), (gzip, "Content-Encoding: br")] {
+        assert_eq!(updated(&fields(stored), &fields(new)), fields(stored));
+    }
+}
+
+#[test]
 fn a_stored_connection_field_takes_nothing_from_the_304() {
     let merged = updated(&fields("Connection: x-b\nX-B: 0"), &fields("X-B: 1"));
     assert_eq!(merged, fields("X-B: 1"));
