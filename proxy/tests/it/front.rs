@@ -357,7 +357,8 @@ async fn what_comes_behind_the_last_request_does_not_cut_its_answer() {
     assert_eq!(client.response(false).await, Ok(None));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// On one thread: each has connections of its own in the pool.
+#[tokio::test]
 async fn an_answer_without_content_leaves_its_connection_to_the_next_request() {
     let upstream = RawUpstream::start(|_, head| {
         let status = match (head.starts_with("HEAD"), head.contains("/gone")) {
@@ -377,7 +378,6 @@ async fn an_answer_without_content_leaves_its_connection_to_the_next_request() {
         ("GET /same HTTP/1.1\r\nIf-None-Match: \"a\"", 304),
         ("HEAD /head HTTP/1.1", 200),
     ] {
-        // Pooled connections belong to threads: a named caller's request goes alone, on the connection's own.
         client
             .send(format!("{request}\r\nHost: a\r\nCookie: a\r\n\r\n"))
             .await;
