@@ -30,6 +30,8 @@ use tokio::time::timeout;
 const STALE_CONNECTIONS_MAX: usize = 16;
 /// How long a fetch waits for its turn when `origin_concurrency` fetches are under way.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Interim responses to one request: an upstream that sends no end of them would keep a processor busy until the deadline.
+const INTERIM_COUNT_MAX: usize = 100;
 /// How long an upgraded connection (a WebSocket, say) may be silent.
 const UPGRADED_IDLE_MAX: Duration = Duration::from_secs(3600);
 
@@ -237,6 +239,7 @@ impl Upstream {
         interim: Option<&mpsc::Sender<Interim>>,
     ) -> Result<(), Silence> {
         let mut nothing_came = true;
+        let mut interim_count = 0;
         let exchange = async {
             session
                 .write_request_header(Box::new(request.to_pingora()?))
@@ -254,6 +257,10 @@ impl Upstream {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
                     // Nobody asked for it: what follows is no HTTP.
                     return Err(framing::broken("101 without being asked"));
+                }
+                interim_count += 1;
+                if interim_count > INTERIM_COUNT_MAX {
+                    return Err(framing::broken("no end of interim responses"));
                 }
                 if let Some(interim) = interim {
                     // A client that does not keep up does without.

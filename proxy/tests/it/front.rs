@@ -139,6 +139,23 @@ async fn interim_responses_reach_the_client_and_are_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_sends_no_end_of_interim_responses_is_given_up() {
+    let upstream = RawUpstream::start(|_, head| {
+        let count = if head.contains("/few") { 100 } else { 101 };
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);
+        (
+            [hints.into_bytes(), plain("late")].concat(),
+            Then::KeepsOpen,
+        )
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for (target, status) in [("/few", 200), ("/many", 502), ("/few?again", 200)] {
+        assert_eq!(proxy.get(target).await.status, status, "{target}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_not_sent_again_after_an_interim_response() {
     let upstream = RawUpstream::start(|_, head| match head.starts_with("GET /broken ") {
         false => (plain("whole"), Then::KeepsOpen),
