@@ -321,7 +321,7 @@ impl Engine {
 
     /// May the answer to another's request go to this one, too?
     fn fits(&self, shared: &Shared, request: &Request<'_>, plan: &Plan<'_>) -> bool {
-        let (vary, selecting, policy, headers, began_ms) = match shared {
+        let (vary, selecting, policy, headers, began_us) = match shared {
             Shared::Ended(Ended::Failed(_)) => return true,
             // Whether the leader may have it stale says nothing of this request (RFC 9111 §4.2.4).
             Shared::Ended(Ended::Stored {
@@ -347,7 +347,7 @@ impl Engine {
             && larder_policy::shareable_with_waiters(policy, &plan.lookup)
             && !self
                 .store
-                .is_of_void_group(&plan.key, policy, headers, began_ms)
+                .is_of_void_group(&plan.key, policy, headers, began_us)
     }
 
     /// The answer to another's request for this one; `None` when it does not fit, or its beginning is no longer held.
