@@ -254,7 +254,7 @@ impl Front {
                 return None;
             }
         };
-        let gate = Gate::new(stream, rest, upgrade);
+        let gate = Gate::new(stream, rest, upgrade, buffer.split());
         let mut session = ServerSession::new_http1(Box::new(gate));
         session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
         let mut settings = HttpPersistentSettings::for_session(&session);

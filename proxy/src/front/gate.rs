@@ -2,7 +2,7 @@
 //!
 //! Pingora finds the end of chunked content by rules laxer than ours, and takes whatever comes behind a request while that is
 //! being answered for an offence. Behind the gate it sees content that passed [`Chunks`], and then silence: the next request's
-//! bytes wait here. After a request for an upgrade the gate stays open, for what follows may be another protocol.
+//! bytes wait here. When the answer switches protocols (101) the gate opens: what waits, and what follows, is no HTTP any more.
 
 use super::chunks::{Broken, Chunks};
 use async_trait::async_trait;
@@ -38,18 +38,19 @@ pub(super) enum Rest {
 pub(super) struct Gate {
     stream: Stream,
     rest: Rest,
-    opens: bool,
+    /// An upgrade was asked for and not yet answered.
+    may_open: bool,
     held: BytesMut,
 }
 
 impl Gate {
-    /// `opens` after the request, for an upgrade.
-    pub(super) fn new(stream: Stream, rest: Rest, opens: bool) -> Self {
+    /// `may_open` when the request asks for an upgrade; `held` is what has come behind it.
+    pub(super) fn new(stream: Stream, rest: Rest, may_open: bool, held: BytesMut) -> Self {
         let mut gate = Self {
             stream,
             rest,
-            opens,
-            held: BytesMut::new(),
+            may_open,
+            held,
         };
         gate.settle();
         gate
@@ -60,7 +61,7 @@ impl Gate {
         (self.stream, self.held.freeze())
     }
 
-    /// Shuts, or opens, once the request is complete.
+    /// Shuts once the request is complete.
     fn settle(&mut self) {
         let ended = match &self.rest {
             Rest::Sized(bytes) => *bytes == 0,
@@ -69,8 +70,19 @@ impl Gate {
             Rest::Open => false,
         };
         if ended {
-            self.rest = if self.opens { Rest::Open } else { Rest::None };
+            self.rest = Rest::None;
         }
+    }
+
+    /// Opens when this is the head that switches protocols; any other final head means that HTTP goes on.
+    fn note_written(&mut self, bytes: &[u8]) {
+        if !self.may_open || bytes.is_empty() {
+            return;
+        }
+        if bytes.starts_with(b"HTTP/1.1 101") {
+            self.rest = Rest::Open;
+        }
+        self.may_open = bytes.starts_with(b"HTTP/1.1 1") && !matches!(self.rest, Rest::Open);
     }
 
     /// How many of the bytes just read are the request's.
@@ -86,11 +98,7 @@ impl Gate {
             Rest::Open => read.len(),
         };
         self.settle();
-        Ok(if matches!(self.rest, Rest::Open) {
-            read.len()
-        } else {
-            own
-        })
+        Ok(own)
     }
 
     /// The request is complete: keeps what comes, and tells of the connection's end when nothing did.
@@ -121,6 +129,11 @@ impl AsyncRead for Gate {
         if matches!(self.rest, Rest::None) {
             return self.poll_idle(cx);
         }
+        if matches!(self.rest, Rest::Open) && !self.held.is_empty() {
+            let bytes = self.held.len().min(buf.remaining());
+            buf.put_slice(&self.held.split_to(bytes));
+            return Poll::Ready(Ok(()));
+        }
         let mut part = ReadBuf::new(buf.initialize_unfilled());
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
         let broken = |Broken| {
@@ -143,7 +156,9 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.note_written(buf.get(..written).unwrap_or_default());
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -159,7 +174,9 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        self.note_written(bufs.first().map(|first| &**first).unwrap_or_default());
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -210,3 +227,50 @@ impl GetSocketDigest for Gate {
 
 /// What may be peeked at could be the next request's.
 impl Peek for Gate {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pingora::protocols::l4::stream::Stream as L4Stream;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A gate behind a whole request for an upgrade, behind which "early" has come; and its client.
+    async fn gate() -> (Gate, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let stream = Box::new(L4Stream::from(accepted.unwrap().0));
+        (
+            Gate::new(stream, Rest::None, true, "early".into()),
+            client.unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_gate_opens_for_another_protocol_with_all_that_came_early() {
+        let (mut gate, mut client) = gate().await;
+        gate.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(matches!(gate.rest, Rest::None));
+        gate.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            .await
+            .unwrap();
+        client.write_all(b"late").await.unwrap();
+        let mut read = [0; 9];
+        gate.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"earlylate");
+    }
+
+    #[tokio::test]
+    async fn the_gate_stays_shut_when_the_upgrade_is_declined() {
+        let (mut gate, _client) = gate().await;
+        // What looks like a head in the content is none.
+        for written in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 101 "] {
+            gate.write_all(written.as_bytes()).await.unwrap();
+            assert!(matches!(gate.rest, Rest::None), "{written}");
+        }
+        assert_eq!(gate.open().1, "early");
+    }
+}

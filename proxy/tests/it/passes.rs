@@ -1,10 +1,14 @@
 //! What the cache has no part in: any method, bodies both ways, upgrades, other versions of HTTP.
 
 use crate::support::proxy::{PATIENCE, Proxy, got};
+use crate::support::raw::RawClient;
 use crate::support::upstream::{Upstream, counting, respond};
+use crate::support::wait::until;
 use reqwest::Method;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,6 +246,36 @@ async fn a_websocket_is_carried_both_ways() {
         }
     }
     panic!("ten connections in a row ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_request_for_an_upgrade_waits_for_the_answer() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let upstream = Upstream::start(move |asked| {
+        let gate = gate.clone();
+        async move {
+            drop(gate.acquire().await);
+            respond(200, &[("cache-control", "no-store")], asked.target)
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    let mut client = RawClient::connect(proxy.clients).await;
+    let asks = "GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
+    client.send([asks, "GET /b HTTP/1.1\r\nHo"].concat()).await;
+    until("the request is under way", async || upstream.count() == 1).await;
+    client
+        .send("st: a\r\n\r\nGET /c HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    opened.add_permits(1);
+    for target in ["/a", "/b", "/c"] {
+        let response = client.response(false).await.unwrap().expect("an answer");
+        assert_eq!(
+            (response.status(), response.content),
+            (200, target.as_bytes().to_vec())
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
