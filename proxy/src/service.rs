@@ -249,6 +249,11 @@ impl ProxyHttp for Service {
         {
             return Ok(());
         }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+            // Nobody asked for it: what follows is no HTTP.
+            let error = Error::explain(ErrorType::InvalidHTTPHeader, "101 without being asked");
+            return Err(error.into_up());
+        }
         self.upstream.note(true);
         if let Some(pass) = context.pass {
             context.outcome = Outcome::Bypass {

@@ -1,7 +1,7 @@
 //! What the cache has no part in: any method, bodies both ways, upgrades, other versions of HTTP.
 
 use crate::support::proxy::{PATIENCE, Proxy, got};
-use crate::support::raw::RawClient;
+use crate::support::raw::{RawClient, RawUpstream, Then};
 use crate::support::upstream::{Upstream, counting, respond};
 use crate::support::wait::until;
 use reqwest::Method;
@@ -275,6 +275,27 @@ async fn what_follows_a_request_for_an_upgrade_waits_for_the_answer() {
             (response.status(), response.content),
             (200, target.as_bytes().to_vec())
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_switches_protocols_unasked_is_refused() {
+    let upstream = RawUpstream::start(|_, _| {
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        (answer.into(), Then::KeepsOpen)
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for request in [
+        "DELETE /a HTTP/1.1\r\nHost: a",
+        "GET /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue",
+        "DELETE /a HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x",
+    ] {
+        let mut client = RawClient::connect(proxy.clients).await;
+        client.send([request, "\r\n\r\n"].concat()).await;
+        let response = client.response(false).await.unwrap().expect("an answer");
+        assert_eq!(response.status(), 502, "{request}");
+        assert_eq!(client.response(false).await, Ok(None));
     }
 }
 
