@@ -10,6 +10,10 @@ use larder_policy::{
     Selection, Span, content_range, multipart, not_modified, select, unsatisfied_range,
 };
 
+/// Several parts are copied for each client, and a slow one holds its copy: those that make more are answered by the whole,
+/// of which all clients share one (RFC 9110 §17.15).
+const COPIED_BYTES_MAX: u64 = 128 * 1024;
+
 /// What goes to a client of a stored or coming response.
 pub(super) struct Cut {
     pub(super) status: StatusCode,
@@ -83,6 +87,10 @@ fn one_part(entry: &Entry, span: Span, complete_length: u64) -> Option<Cut> {
 }
 
 fn several_parts(entry: &Entry, spans: &[Span], complete_length: u64) -> Option<Cut> {
+    let copied = spans.iter().map(|span| span.length());
+    if copied.fold(0, u64::saturating_add) > COPIED_BYTES_MAX {
+        return None;
+    }
     let octets = spans.iter().map(|span| octets(entry, *span));
     let octets = octets.collect::<Option<Vec<_>>>()?;
     let pieces = spans.iter().copied().zip(octets.iter().map(|o| &o[..]));

@@ -179,6 +179,30 @@ async fn several_parts_come_as_multipart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_parts_that_would_be_a_large_copy_are_answered_by_the_whole() {
+    let text = "0123456789abcdef".repeat(10_000);
+    let length = text.len();
+    let upstream = Upstream::start(move |_| {
+        let text = text.clone();
+        async move { respond(200, &[FRESH], text) }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    proxy.get("/a").await;
+    for (range, status) in [
+        ("bytes=0-65535,70000-135535", 206),
+        ("bytes=0-65535,70000-135536", 200),
+        ("bytes=0-150000", 206),
+    ] {
+        let got = part(&proxy, "/a", range).await;
+        assert_eq!((got.status, got.result()), (status, "HIT"), "{range}");
+        if status == 200 {
+            assert_eq!(got.body.len(), length);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn if_range_gives_the_part_of_the_same_representation_and_else_the_whole() {
     const DATED: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
     let upstream = files(&[FRESH, ("etag", "\"a\""), ("last-modified", DATED)]).await;
