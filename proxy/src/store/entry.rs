@@ -291,7 +291,12 @@ fn decode_vary(rest: &mut Reader<'_>) -> Result<Option<VarySpec>, Damaged> {
     };
     let names = (0..count).map(|_| rest.name());
     let names = names.collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(VarySpec::from_names(names)))
+    let spec = VarySpec::from_names(names.iter().cloned());
+    // Ours are written in order and without repeats.
+    if spec.names() != names {
+        return Err(Damaged::Value);
+    }
+    Ok(Some(spec))
 }
 
 fn decode_fields(rest: &mut Reader<'_>) -> Result<HeaderMap, Damaged> {

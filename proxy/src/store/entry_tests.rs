@@ -146,6 +146,30 @@ fn a_part_that_does_not_fit_its_whole_is_damage() {
 }
 
 #[test]
+fn selecting_fields_out_of_order_or_repeated_are_damage() {
+    let names = [b"\0\x02", &b"\0\x06accept"[..], b"\0\x06cookie"].concat();
+    let entry = Entry {
+        vary: Some(VarySpec::from_names([
+            http::header::ACCEPT,
+            http::header::COOKIE,
+        ])),
+        ..small()
+    };
+    let bytes = entry.encode().expect("within the limits");
+    let content = &bytes[..bytes.len() - CHECKSUM_BYTES];
+    let at = content
+        .windows(names.len())
+        .position(|window| window == names)
+        .expect("the names are written so");
+    for other in [[b"accept", b"accept"], [b"cookie", b"accept"]] {
+        let mut content = content.to_vec();
+        content[at + 4..at + 10].copy_from_slice(other[0]);
+        content[at + 12..at + 18].copy_from_slice(other[1]);
+        assert_eq!(Entry::decode(&sealed(&content)), Err(Damaged::Value));
+    }
+}
+
+#[test]
 fn every_flipped_bit_is_damage() {
     let bytes = small().encode().expect("within the limits");
     for at in 0..bytes.len() {
