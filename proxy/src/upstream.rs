@@ -22,7 +22,7 @@ use resolve::Resolver;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -51,6 +51,8 @@ pub struct UpstreamResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: UpstreamBody,
+    /// When its request had its turn: until then the upstream knew nothing of it.
+    pub began: Instant,
 }
 
 /// An interim response (RFC 9110 §15.2), without what concerns one connection alone.
@@ -179,12 +181,14 @@ impl Upstream {
         let Ok(Ok(turn)) = turn else {
             return Err(Failure::Overloaded);
         };
+        let began = Instant::now();
         let mut failure = Failure::ConnectFailed;
         for address in self.resolver.addresses().await?.iter() {
             let peer = self.peer_at(*address);
             match self.attempt(&peer, request, interim).await {
                 Ok(session) => {
-                    let mut response = UpstreamResponse::new(session, peer, self.clone(), turn);
+                    let mut response =
+                        UpstreamResponse::new(session, peer, self.clone(), turn, began);
                     response.body.release_if_done().await;
                     return Ok(response);
                 }
@@ -352,6 +356,7 @@ impl UpstreamResponse {
         peer: HttpPeer,
         upstream: Arc<Upstream>,
         turn: OwnedSemaphorePermit,
+        began: Instant,
     ) -> Self {
         let head = session.response_header();
         let status = head.map_or(StatusCode::BAD_GATEWAY, |head| head.status);
@@ -365,6 +370,7 @@ impl UpstreamResponse {
                 upstream,
                 turn: Some(turn),
             },
+            began,
         }
     }
 }

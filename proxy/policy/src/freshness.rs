@@ -29,6 +29,16 @@ pub struct Exchange {
     pub response_time: SystemTime,
 }
 
+impl Exchange {
+    /// How long the head took, in whole milliseconds, rounded up; nothing when the clock was set back meanwhile.
+    pub fn took_ms(&self) -> u32 {
+        let took = self.response_time.duration_since(self.request_time);
+        took.map_or(0, |took| {
+            u32::try_from(took.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
+        })
+    }
+}
+
 /// Facts about a stored response, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Flags(u16);

@@ -68,6 +68,8 @@ pub(super) struct Coming {
     pub(super) selecting: Box<[u8]>,
     /// When the fetch began: see [`Entry::began_us`].
     pub(super) began_us: u64,
+    /// When its request had its turn: see [`Entry::fetch_ms`].
+    pub(super) began: Instant,
     pub(super) fill: Arc<Fill>,
 }
 
@@ -316,6 +318,7 @@ impl Engine {
             vary: keep.vary,
             selecting: keep.selecting,
             began_us: unix_us(times.request_time),
+            began: response.began,
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
         let reader = coming.fill.reader();
@@ -460,7 +463,7 @@ impl Coming {
         self.status == StatusCode::NO_CONTENT || content_length(&self.headers) == Some(0)
     }
 
-    /// What to store; none when the body is another part than was said.
+    /// What to store, now that it is whole; none when the body is another part than was said.
     pub(super) fn entry(&self, key: &CacheKey, body: Bytes) -> Option<Entry> {
         if self
             .part
@@ -486,9 +489,15 @@ impl Coming {
             body,
             policy: self.policy,
             began_us: self.began_us,
+            fetch_ms: ms_since(self.began),
         };
         Some(partial::settled(entry))
     }
+}
+
+/// How long ago, in whole milliseconds, rounded up: nothing takes no time at all.
+pub(super) fn ms_since(began: Instant) -> u32 {
+    u32::try_from(began.elapsed().as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// Gives the answer to those who wait and to the client that leads.

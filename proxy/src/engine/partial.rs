@@ -230,6 +230,7 @@ impl Engine {
             vary: keep.vary,
             selecting: keep.selecting,
             began_us: unix_us(times.request_time),
+            began: response.began,
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         })
     }

@@ -118,6 +118,7 @@ impl Engine {
                 body: Bytes::new(),
                 policy,
                 began_us: unix_us(times.request_time),
+                fetch_ms: times.took_ms(),
             },
             request: request.headers.clone(),
             mark,

@@ -3,14 +3,14 @@
 //! What must stay true: only a response that the upstream's word is about is updated; whoever waits for a body never gets a
 //! `HEAD`'s answer, for a `HEAD` asks alone.
 
-use super::fetch::{Ended, How, Job, Landed, share};
+use super::fetch::{Ended, How, Job, Landed, ms_since, share};
 use super::plan::{CLIENT_CONDITIONS, Plan};
 use super::{Engine, Request};
 use crate::clock;
 use crate::flight::Published;
 use crate::store::{Entry, Put, unix_us};
 use crate::upstream::UpstreamResponse;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use larder_policy::{
     Exchange, Freshened, HeadSays, NotStorable, Reuse, Stored, accepts_coding_of, freshen,
     freshen_by_head, insert_date, named_by, reuse,
@@ -64,7 +64,7 @@ impl Engine {
             job.others.clear();
             return Box::pin(self.run(job, landed)).await;
         };
-        self.updated(job, landed, &entry, headers, response.status, times)
+        self.updated(job, landed, &entry, headers, response, times)
             .await;
     }
 
@@ -83,7 +83,7 @@ impl Engine {
             HeadSays::Updated(headers) => {
                 response.body.release().await;
                 return self
-                    .updated(job, landed, entry, headers, response.status, times)
+                    .updated(job, landed, entry, headers, response, times)
                     .await;
             }
             HeadSays::Changed => self.forget(&job.key).await,
@@ -99,14 +99,16 @@ impl Engine {
         landed: oneshot::Sender<Landed>,
         entry: &Entry,
         mut headers: HeaderMap,
-        status: StatusCode,
+        response: UpstreamResponse,
         times: Exchange,
     ) {
+        let status = response.status;
         insert_date(&mut headers, times.response_time);
         let keep = self.keepable(&job, entry.status, &headers, times);
         let mut entry = Entry {
             headers,
             began_us: unix_us(times.request_time),
+            fetch_ms: ms_since(response.began),
             ..entry.clone()
         };
         match keep {

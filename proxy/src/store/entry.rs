@@ -55,6 +55,8 @@ pub struct Entry {
     pub policy: StoredPolicy,
     /// When its fetch, or its last validation, began: microseconds since 1970.
     pub began_us: u64,
+    /// How long that took the upstream, to the last byte: milliseconds.
+    pub fetch_ms: u32,
 }
 
 /// These bytes are no entry of ours.
@@ -180,6 +182,7 @@ impl Entry {
         ] {
             out.u64(number);
         }
+        out.u32(self.fetch_ms);
     }
 
     fn encode_vary(&self, out: &mut Writer) -> Result<(), TooLarge> {
@@ -215,7 +218,9 @@ impl Entry {
             1 => Some((rest.u64()?, rest.u64()?)),
             _ => return Err(Damaged::Value),
         };
-        let (policy, began_us) = decode_policy(&mut rest)?;
+        let policy = decode_policy(&mut rest)?;
+        let began_us = rest.u64()?;
+        let fetch_ms = rest.u32()?;
         let key = CacheKey::from_bytes(Arc::from(rest.long(KEY_BYTES_MAX)?));
         let vary = decode_vary(&mut rest)?;
         let selecting = Box::from(rest.long(SELECTING_BYTES_MAX)?);
@@ -240,6 +245,7 @@ impl Entry {
             body,
             policy,
             began_us,
+            fetch_ms,
         })
     }
 }
@@ -270,17 +276,16 @@ fn checked(bytes: &[u8]) -> Result<&[u8], Damaged> {
     }
 }
 
-fn decode_policy(rest: &mut Reader<'_>) -> Result<(StoredPolicy, u64), Damaged> {
+fn decode_policy(rest: &mut Reader<'_>) -> Result<StoredPolicy, Damaged> {
     let flags = Flags::from_bits(rest.u16()?).ok_or(Damaged::Value)?;
-    let policy = StoredPolicy {
+    Ok(StoredPolicy {
         response_time_unix_s: rest.u64()?,
         initial_age_s: rest.u64()?,
         lifetime_s: rest.u64()?,
         stale_while_revalidate_s: rest.u64()?,
         stale_if_error_s: rest.u64()?,
         flags,
-    };
-    Ok((policy, rest.u64()?))
+    })
 }
 
 fn decode_vary(rest: &mut Reader<'_>) -> Result<Option<VarySpec>, Damaged> {
@@ -321,6 +326,10 @@ impl Writer {
         self.0.extend(number.to_be_bytes());
     }
 
+    fn u32(&mut self, number: u32) {
+        self.0.extend(number.to_be_bytes());
+    }
+
     fn u64(&mut self, number: u64) {
         self.0.extend(number.to_be_bytes());
     }
@@ -342,7 +351,7 @@ impl Writer {
         let len = len
             .and_then(|len| u32::try_from(len).ok())
             .ok_or(TooLarge)?;
-        self.0.extend(len.to_be_bytes());
+        self.u32(len);
         self.0.extend(bytes);
         Ok(())
     }
@@ -365,6 +374,10 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    fn u32(&mut self) -> Result<u32, Damaged> {
+        self.array().map(u32::from_be_bytes)
+    }
+
     fn u64(&mut self) -> Result<u64, Damaged> {
         self.array().map(u64::from_be_bytes)
     }
@@ -376,7 +389,7 @@ impl<'a> Reader<'a> {
     }
 
     fn long(&mut self, bytes_max: usize) -> Result<&'a [u8], Damaged> {
-        let len = u32::from_be_bytes(self.array()?);
+        let len = self.u32()?;
         let len = usize::try_from(len).map_err(|_| Damaged::Length)?;
         if len > bytes_max {
             return Err(Damaged::Length);

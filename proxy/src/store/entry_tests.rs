@@ -36,11 +36,12 @@ fn entry() -> impl Strategy<Value = Entry> {
     (
         (bytes(), vary, bytes(), 100..600_u16),
         (vec(field(), 0..12), vec(any::<u8>(), 0..300)),
-        (policy(), any::<u64>()),
+        (policy(), any::<u64>(), any::<u32>()),
         proptest::option::of((any::<u32>(), any::<u64>())),
     )
         .prop_map(
-            |((key, vary, selecting, status), (fields, body), (policy, began_us), place)| {
+            |((key, vary, selecting, status), (fields, body), facts, place)| {
+                let (policy, began_us, fetch_ms) = facts;
                 let mut headers = HeaderMap::new();
                 for (name, value) in fields {
                     headers.append(name, value);
@@ -58,6 +59,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                     body: body.into(),
                     policy,
                     began_us,
+                    fetch_ms,
                 }
             },
         )
@@ -88,6 +90,7 @@ fn small() -> Entry {
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
         began_us: 6,
+        fetch_ms: 7,
     }
 }
 

@@ -44,6 +44,7 @@ fn entry(name: &str, body: &[u8]) -> Entry {
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
         began_us: 0,
+        fetch_ms: 0,
     }
 }
 

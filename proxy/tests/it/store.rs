@@ -60,6 +60,7 @@ fn entry(name: &str, body: &str) -> Entry {
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
         began_us: 7,
+        fetch_ms: 20,
     }
 }
 

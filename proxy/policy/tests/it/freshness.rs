@@ -300,3 +300,32 @@ fn flags_survive_their_bits_and_unknown_bits_are_refused() {
     assert_eq!(Flags::from_bits(1 << 7), None);
     assert_eq!(Flags::from_bits(u16::MAX), None);
 }
+
+#[test]
+fn an_exchange_took_whole_milliseconds_rounded_up() {
+    let begun = std::time::UNIX_EPOCH + Duration::from_secs(1000);
+    let took = |us: u64| {
+        let response_time = begun + Duration::from_micros(us);
+        larder_policy::Exchange {
+            request_time: begun,
+            response_time,
+        }
+        .took_ms()
+    };
+    let rows = [
+        (0, 0),
+        (1, 1),
+        (999, 1),
+        (1000, 1),
+        (1001, 2),
+        (u64::MAX / 1024, u32::MAX),
+    ];
+    for (us, ms) in rows {
+        assert_eq!(took(us), ms, "{us} us");
+    }
+    let clock_set_back = larder_policy::Exchange {
+        request_time: begun,
+        response_time: begun - Duration::from_secs(1),
+    };
+    assert_eq!(clock_set_back.took_ms(), 0);
+}
