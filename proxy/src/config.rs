@@ -11,6 +11,7 @@ mod environment;
 mod fault;
 mod file;
 mod layers;
+mod redis;
 mod route;
 mod secret;
 pub mod settings;
@@ -27,6 +28,7 @@ use larder_policy::{Route, Rules, TrackingParameters};
 pub use environment::{Environment, ProcessEnvironment};
 pub use fault::{Fault, Faults};
 pub use layers::{Flags, known_variables};
+pub use redis::{BadRedisUrl, Host, Login, RedisUrl, Topology};
 pub use route::{PathPattern, RouteConfig};
 pub use secret::Secret;
 pub use upstream::{Upstream, UpstreamHost};
@@ -63,8 +65,10 @@ pub struct Config {
     pub origin_concurrency: usize,
     /// Client connections at once.
     pub connections_max: usize,
-    /// The URL of Redis, which may hold a password.
-    pub redis: Option<Secret>,
+    /// Where Redis is.
+    pub redis: Option<RedisUrl>,
+    /// Authorities to trust for Redis over TLS, in PEM, instead of the system's.
+    pub redis_ca: Option<PathBuf>,
     /// How long one operation of Redis may take.
     pub redis_timeout: Duration,
     /// The form of the log.

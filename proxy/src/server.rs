@@ -103,8 +103,9 @@ impl Desk {
     fn new(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new(clock::now()));
         let redis = match &config.redis {
-            Some(url) => Some(RedisTier::new(
-                url.expose(),
+            Some(url) => Some(RedisTier::at(
+                url,
+                config.redis_ca.as_deref(),
                 config.namespace.clone(),
                 config.redis_timeout,
             )?),

@@ -23,7 +23,7 @@ pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
 pub use self::groups::unix_us;
 pub use self::purges::Mark;
-pub use self::redis::{BadRedisUrl, PurgeError, RedisTier};
+pub use self::redis::{BadAuthorities, Note, PurgeError, RedisFault, RedisTier};
 
 use self::groups::Groups;
 use self::memory::{InMemory, Memory};

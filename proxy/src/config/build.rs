@@ -88,6 +88,7 @@ fn settings(read: &mut Reader<'_>) -> Config {
         origin_concurrency: read.setting("origin_concurrency", value::count),
         connections_max: read.setting("connections_max", value::count),
         redis: read.optional("redis", value::redis_url),
+        redis_ca: read.optional("redis_ca", value::readable_file),
         redis_timeout: read.setting("redis_timeout", value::timeout),
         log_format: read.setting("log_format", |text| value::choice(text, LOG_FORMATS)),
         log_level: read.setting("log_level", |text| value::choice(text, LOG_LEVELS)),
@@ -233,6 +234,18 @@ fn contradictions(config: &mut Config, layers: &Layers) -> Vec<Fault> {
         fault(
             "upstream_ca",
             "is of no use for an http:// upstream; leave it out, or write https://".to_owned(),
+        );
+    }
+    let redis_tls = config.redis.as_ref().is_some_and(|redis| redis.tls);
+    if config.redis_ca.is_some() && layers.get("redis").is_none() {
+        fault(
+            "redis_ca",
+            "is of no use without redis; leave it out, or set REDIS_URL".to_owned(),
+        );
+    } else if config.redis_ca.is_some() && config.redis.is_some() && !redis_tls {
+        fault(
+            "redis_ca",
+            "is of no use for a Redis without TLS; leave it out, or write rediss:// (or rediss+sentinel://, rediss+cluster://)".to_owned(),
         );
     }
     faults

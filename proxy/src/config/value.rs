@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
+use super::{RedisUrl, Secret};
 
 /// What a parser answers: the value, or what is wrong and what would be right.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -114,19 +114,8 @@ pub(super) fn token(text: &str) -> Parsed<Secret> {
 }
 
 /// A Redis URL. Faults don't quote it: it may hold a password.
-pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
-    const RIGHT: &str = "write redis://[user:password@]host:6379/0, rediss://... or unix:///path";
-    let Ok(url) = url::Url::parse(text) else {
-        return Err(format!("is not a URL; {RIGHT}"));
-    };
-    match url.scheme() {
-        "redis" | "rediss" if url.host_str().is_some_and(|host| !host.is_empty()) => {
-            Ok(Secret::new(text))
-        }
-        "redis" | "rediss" => Err(format!("names no host; {RIGHT}")),
-        "unix" | "redis+unix" => Ok(Secret::new(text)),
-        _ => Err(format!("has the wrong scheme; {RIGHT}")),
-    }
+pub(super) fn redis_url(text: &str) -> Parsed<RedisUrl> {
+    RedisUrl::parse(text).map_err(|fault| fault.to_string())
 }
 
 /// The parts of a list: separated by commas or white space.

@@ -3,23 +3,35 @@
 //! Every failure is a miss and a number in a counter; only a purge reports it. What is read is
 //! believed only as far as it can be checked: checksum, full key, full selecting values. Something
 //! that fails this stays where it is until the fetch that follows overwrites it: a removal would
-//! cost a round trip and could hit what was written in between. Left out: Sentinel and Cluster.
+//! cost a round trip and could hit what was written in between.
 
 mod breaker;
+mod cluster;
+mod dial;
+mod finder;
+mod follow;
 mod link;
+mod node;
 mod script;
+mod slots;
+mod state;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use larder_policy::{CacheKey, selecting};
-use redis::{Client, ErrorKind, ServerErrorKind, Value};
+use redis::{ErrorKind, ServerErrorKind, Value};
+use tokio::sync::mpsc::Receiver;
 
+pub use self::dial::BadAuthorities;
+pub use self::follow::Note;
 use self::link::{Fault, Lane, Link};
 use self::script::{KnownScript, Scripts};
 use super::counters::{RedisCounters, RedisError};
 use super::entry::Entry;
+use crate::config::{BadRedisUrl, RedisUrl};
 
 /// A write may take this many times as long as a look-up: nobody waits for it, and it is larger.
 const WRITE_TIMEOUT_FACTOR: u32 = 10;
@@ -28,12 +40,16 @@ const PURGE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// Longer than any response is worth keeping; also keeps the number within what Redis takes.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The Redis URL can't be used. It doesn't say why in detail, for the URL may hold a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is no Redis URL; it looks like redis://user:password@host:6379/0, rediss://... or redis+unix:///path"
-)]
-pub struct BadRedisUrl;
+/// Redis can't even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisFault {
+    /// The URL is none.
+    #[error("the Redis URL {0}")]
+    Url(#[from] BadRedisUrl),
+    /// There is nobody to trust.
+    #[error(transparent)]
+    Authorities(#[from] BadAuthorities),
+}
 
 /// Redis did not confirm that a response is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,14 +80,24 @@ impl RedisTier {
         url: &str,
         namespace: impl Into<String>,
         timeout: Duration,
-    ) -> Result<Self, BadRedisUrl> {
-        let client = Client::open(url).map_err(|_| BadRedisUrl)?;
+    ) -> Result<Self, RedisFault> {
+        Ok(Self::at(&RedisUrl::parse(url)?, None, namespace, timeout)?)
+    }
+
+    /// The same for a URL that has been read, with a file of authorities to trust for TLS instead
+    /// of the system's.
+    pub fn at(
+        url: &RedisUrl,
+        authorities: Option<&Path>,
+        namespace: impl Into<String>,
+        timeout: Duration,
+    ) -> Result<Self, BadAuthorities> {
         let counters = Arc::<RedisCounters>::default();
         Ok(Self {
             namespace: namespace.into(),
             timeout,
             scripts: Scripts::new(),
-            link: Link::new(client, Arc::clone(&counters)),
+            link: Link::new(url, authorities, Arc::clone(&counters))?,
             counters,
         })
     }
@@ -79,6 +105,14 @@ impl RedisTier {
     /// Connects in the background.
     pub(super) fn start(&self) {
         self.link.start();
+    }
+
+    /// Listens to a channel, from when Redis can be reached until the receiver is dropped. In a
+    /// Cluster, what is published elsewhere than at the node that a key of this name belongs to may
+    /// come late.
+    pub fn follow(&self, channel: impl Into<String>) -> Receiver<Note> {
+        self.link.start();
+        self.link.follow(channel.into())
     }
 
     pub(super) fn is_up(&self) -> bool {

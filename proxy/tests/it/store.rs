@@ -1,6 +1,7 @@
 //! The store on a real Redis.
 
 mod failures;
+mod follow;
 mod purge;
 mod shared;
 mod variants;

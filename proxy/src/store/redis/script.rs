@@ -114,14 +114,16 @@ impl Scripts {
     }
 }
 
-/// The name of a URL's hash in Redis. The digit is the version of what this page describes.
+/// The name of a URL's hash in Redis. The digit is the version of what this page describes. In a
+/// Cluster, the braces let other keys about the same URL lie beside it.
 pub(super) fn redis_key(namespace: &str, key: &CacheKey) -> String {
     use std::fmt::Write;
-    let mut name = format!("{namespace}:1:");
+    let mut name = format!("{namespace}:1:{{");
     for byte in Sha256::digest(key.as_bytes()) {
         // Writing into a String can't fail.
         let _ = write!(name, "{byte:02x}");
     }
+    name.push('}');
     name
 }
 
@@ -225,7 +227,7 @@ mod tests {
         let key = CacheKey::from_bytes(b"abc"[..].into());
         assert_eq!(
             redis_key("larder", &key),
-            "larder:1:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+            "larder:1:{ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}"
         );
     }
 }

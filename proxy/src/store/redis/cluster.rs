@@ -1,0 +1,260 @@
+//! Which node of a Cluster is to be asked?
+//!
+//! One task learns from the nodes who holds which slots, at once when something is odd and every few
+//! seconds otherwise, and keeps a [`Node`] for each primary; who asks takes what is known. A node
+//! that fails takes with it the keys it holds and no others. A redirection is followed within the
+//! question's own deadline, to nodes that are connected already. Replicas are not read: they may lag
+//! behind a purge.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::dial::{Dialer, Place};
+use super::finder::Finder;
+use super::node::{CONNECT_MAX, Common, Fault, Manner, Node, PING_MAX, jitter, pause};
+use super::slots::{self, Range, Redirect, SLOTS};
+
+/// How often the nodes are asked who holds what, when nothing is odd.
+const REFRESH: Duration = Duration::from_secs(5);
+/// How often at most, while something is.
+const REFRESH_IN_TROUBLE: Duration = Duration::from_millis(500);
+/// A slot on its way can send a question twice: to its new owner, and from there on.
+const REDIRECTIONS_MAX: usize = 2;
+
+/// The way to the nodes of one Cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    seeds: Vec<Place>,
+    dialer: Dialer,
+    map: RwLock<Arc<Map>>,
+    common: Arc<Common>,
+}
+
+/// Who holds what, as far as is known.
+#[derive(Debug, Default)]
+struct Map {
+    ranges: Vec<Range>,
+    nodes: HashMap<Place, Arc<Node>>,
+}
+
+impl Map {
+    fn owner(&self, slot: u16) -> Option<&Place> {
+        let after = self.ranges.partition_point(|range| range.first <= slot);
+        let range = self.ranges.get(after.checked_sub(1)?)?;
+        (slot <= range.last).then_some(&range.primary)
+    }
+
+    /// Is there somebody for every slot?
+    fn is_whole(&self) -> bool {
+        let end = self.ranges.iter().try_fold(0, |next, range| {
+            (range.first == next).then(|| range.last + 1)
+        });
+        end == Some(SLOTS)
+    }
+}
+
+impl Cluster {
+    pub(super) fn new(seeds: Vec<Place>, dialer: Dialer, common: Arc<Common>) -> Arc<Self> {
+        Arc::new(Self {
+            seeds,
+            dialer,
+            map: RwLock::default(),
+            common,
+        })
+    }
+
+    /// Whether all keys can be asked for.
+    pub(super) fn is_up(&self) -> bool {
+        let map = self.map();
+        map.is_whole() && map.nodes.values().all(|node| node.is_up())
+    }
+
+    /// Where a key, or a channel, of this name is at home.
+    pub(super) fn place_of(&self, name: &str) -> Option<Place> {
+        self.map().owner(slots::slot(name.as_bytes())).cloned()
+    }
+
+    pub(super) async fn ask(&self, cmd: &Cmd, mut manner: Manner) -> Result<Value, Fault> {
+        let map = self.map();
+        let owner = match slots::slot_of(cmd) {
+            Some(slot) => map.owner(slot),
+            None => map
+                .nodes
+                .iter()
+                .find_map(|(place, node)| node.is_up().then_some(place)),
+        };
+        let mut place = owner.ok_or(Fault::NotConnected)?.clone();
+        let mut redirections = 0;
+        loop {
+            let node = map.nodes.get(&place).ok_or(Fault::NotConnected)?;
+            let error = match node.ask(cmd, manner).await {
+                Err(Fault::Server(error)) => error,
+                answer => return answer,
+            };
+            let Some(redirect) = slots::redirect(&error, &place) else {
+                return Err(Fault::Server(error));
+            };
+            self.common.trouble.notify_one();
+            redirections += 1;
+            if redirections > REDIRECTIONS_MAX {
+                return Err(Fault::Server(error));
+            }
+            (place, manner.asking) = match redirect {
+                Redirect::Moved(place) => (place, false),
+                Redirect::Ask(place) => (place, true),
+            };
+        }
+    }
+
+    fn map(&self) -> Arc<Map> {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&map)
+    }
+
+    /// Never ends by itself; the nodes' own tasks end with it.
+    pub(super) async fn keep(self: Arc<Self>) {
+        let mut tasks = JoinSet::new();
+        let mut handles = HashMap::new();
+        let mut turn = 0_usize;
+        let mut failures = 0;
+        loop {
+            match self.learn(turn).await {
+                Some(ranges) => {
+                    failures = 0;
+                    self.install(ranges, &mut tasks, &mut handles);
+                }
+                None => failures += 1,
+            }
+            turn = turn.wrapping_add(1);
+            let calm = if failures == 0 && self.is_up() {
+                REFRESH
+            } else {
+                REFRESH_IN_TROUBLE
+            };
+            let _ = timeout(calm, self.common.trouble.notified()).await;
+            // Many signs of one trouble are worth one look.
+            tokio::time::sleep(pause(failures, jitter())).await;
+        }
+    }
+
+    /// Asks one place after the other, beginning with another one each time, so that a node which
+    /// is cut off and behind its time isn't believed for long.
+    async fn learn(&self, turn: usize) -> Option<Vec<Range>> {
+        let map = self.map();
+        let connected = map.nodes.iter().filter(|(_, node)| node.is_up());
+        let mut places: Vec<_> = connected.map(|(place, _)| place.clone()).collect();
+        places.sort_by_cached_key(|place| format!("{place:?}"));
+        if !places.is_empty() {
+            let first = turn % places.len();
+            places.rotate_left(first);
+        }
+        places.extend(self.seeds.iter().cloned());
+        for place in places {
+            if let Some(ranges) = self.ranges_by(&map, &place).await {
+                return Some(ranges);
+            }
+        }
+        None
+    }
+
+    async fn ranges_by(&self, map: &Map, place: &Place) -> Option<Vec<Range>> {
+        let mut cmd = redis::cmd("CLUSTER");
+        cmd.arg("SLOTS");
+        let known = map.nodes.get(place).and_then(|node| node.wire());
+        let ask = async {
+            let wire = match known {
+                Some(wire) => wire,
+                None => self.dialer.wire(place).await.ok()?,
+            };
+            wire.ask(&cmd).await.ok()
+        };
+        let answer = timeout(CONNECT_MAX.min(PING_MAX), ask).await.ok()??;
+        slots::ranges(&answer, place)
+    }
+
+    /// Keeps the nodes that are still primaries, with their connections; begins to connect to others.
+    fn install(
+        &self,
+        ranges: Vec<Range>,
+        tasks: &mut JoinSet<()>,
+        handles: &mut HashMap<Place, AbortHandle>,
+    ) {
+        let old = self.map();
+        if old.ranges == ranges {
+            return;
+        }
+        let mut nodes = HashMap::new();
+        for place in ranges.iter().map(|range| &range.primary) {
+            if nodes.contains_key(place) {
+                continue;
+            }
+            let node = old.nodes.get(place).cloned().unwrap_or_else(|| {
+                let finder = Finder::Fixed(place.clone());
+                let (dialer, common) = (self.dialer.clone(), Arc::clone(&self.common));
+                let node = Node::new(finder, dialer, common);
+                handles.insert(place.clone(), tasks.spawn(Arc::clone(&node).keep()));
+                node
+            });
+            nodes.insert(place.clone(), node);
+        }
+        handles.retain(|place, handle| {
+            let stays = nodes.contains_key(place);
+            if !stays {
+                handle.abort();
+            }
+            stays
+        });
+        while tasks.try_join_next().is_some() {}
+        tracing::info!(
+            nodes = nodes.len(),
+            "learned how a Redis Cluster shares its slots"
+        );
+        let new = Arc::new(Map { ranges, nodes });
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Host;
+
+    fn range(first: u16, last: u16) -> Range {
+        let name = "10.0.0.1".to_owned();
+        let primary = Place::Tcp(Host { name, port: first });
+        Range {
+            first,
+            last,
+            primary,
+        }
+    }
+
+    fn map(ranges: Vec<Range>) -> Map {
+        let nodes = HashMap::new();
+        Map { ranges, nodes }
+    }
+
+    #[test]
+    fn a_slot_s_owner_is_found_at_the_edges_and_not_in_holes() {
+        let map = map(vec![range(10, 20), range(21, 30), range(40, 40)]);
+        for (slot, first) in [(10, 10), (20, 10), (21, 21), (30, 21), (40, 40)] {
+            assert_eq!(map.owner(slot), Some(&range(first, 0).primary), "{slot}");
+        }
+        for slot in [0, 9, 31, 39, 41, 16383] {
+            assert_eq!(map.owner(slot), None, "{slot}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_whole_when_every_slot_has_an_owner() {
+        assert!(map(vec![range(0, 5000), range(5001, 16383)]).is_whole());
+        assert!(!map(vec![range(0, 5000), range(5002, 16383)]).is_whole());
+        assert!(!map(vec![range(0, 5000)]).is_whole());
+        assert!(!map(vec![]).is_whole());
+    }
+}
