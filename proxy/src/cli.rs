@@ -35,13 +35,20 @@ pub struct Invocation {
     pub command: Command,
     /// The settings among the flags.
     pub flags: Flags,
+    /// Take the listening sockets over from the running process.
+    pub upgrade: bool,
 }
 
 /// What `main` has left to do.
 #[derive(Debug)]
 pub enum Start {
-    /// Run the proxy with this.
-    Serve(Box<Config>),
+    /// Run the proxy.
+    Serve {
+        /// With this.
+        config: Box<Config>,
+        /// On the listening sockets of the running process.
+        upgrade: bool,
+    },
     /// All is said and done; end with this code.
     Exit(u8),
 }
@@ -51,13 +58,18 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
     let matches = grammar().try_get_matches_from(args)?;
     let mut flags = Flags::new();
     take_flags(&matches, &mut flags);
+    let upgrade = wants_upgrade(&matches);
     let command = match matches.subcommand() {
         Some(("check", matches)) => take_command(Command::Check, matches, &mut flags),
         Some(("health", matches)) => take_command(Command::Health, matches, &mut flags),
         Some((_, matches)) => take_command(Command::Serve, matches, &mut flags),
         None => Command::Serve,
     };
-    Ok(Invocation { command, flags })
+    Ok(Invocation {
+        command,
+        flags,
+        upgrade,
+    })
 }
 
 /// Does what the command line asks, up to serving.
@@ -79,7 +91,14 @@ pub fn start(
         }
     };
     match invocation.command {
-        Command::Serve => Start::Serve(Box::new(config)),
+        Command::Serve if invocation.upgrade && config.upgrade_sock.is_none() => {
+            say(err, NO_UPGRADE_SOCK);
+            Start::Exit(EXIT_USAGE)
+        }
+        Command::Serve => Start::Serve {
+            config: Box::new(config),
+            upgrade: invocation.upgrade,
+        },
         Command::Check => {
             say(
                 out,
@@ -126,7 +145,12 @@ fn grammar() -> clap::Command {
         .about("An HTTP cache that stands in front of any API as a sidecar")
         .after_help(AFTER_HELP)
         .bin_name("larder-proxy")
-        .subcommand(clap::Command::new("serve").about("Run the proxy (also without a command)"))
+        .arg(upgrade_flag())
+        .subcommand(
+            clap::Command::new("serve")
+                .about("Run the proxy (also without a command)")
+                .arg(upgrade_flag()),
+        )
         .subcommand(
             clap::Command::new("check")
                 .about("Check the configuration: exit code 0, or 64 with every fault named"),
@@ -141,6 +165,21 @@ fn grammar() -> clap::Command {
 
 const AFTER_HELP: &str = "A flag wins over an environment variable, which wins over the file. \
 An empty variable counts as unset. Sizes and durations carry their unit: 256MiB, 50ms, 5m.";
+
+const UPGRADE: &str = "upgrade";
+const NO_UPGRADE_SOCK: &str = "larder-proxy: --upgrade needs upgrade_sock, the socket on which the running process offers its ports";
+
+fn upgrade_flag() -> Arg {
+    Arg::new(UPGRADE)
+        .long(UPGRADE)
+        .help("Take the listening sockets over from the running process, which SIGQUIT tells to offer them on upgrade_sock")
+        .action(ArgAction::SetTrue)
+}
+
+fn wants_upgrade(matches: &ArgMatches) -> bool {
+    let serve = matches.subcommand_matches("serve");
+    matches.get_flag(UPGRADE) || serve.is_some_and(|serve| serve.get_flag(UPGRADE))
+}
 
 fn flag(setting: &'static Setting) -> Arg {
     let mut names = setting.env.to_owned();

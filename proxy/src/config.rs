@@ -71,6 +71,10 @@ pub struct Config {
     pub redis_ca: Option<PathBuf>,
     /// How long one operation of Redis may take.
     pub redis_timeout: Duration,
+    /// Where a new process takes over from this one.
+    pub upgrade_sock: Option<PathBuf>,
+    /// How long they wait for each other.
+    pub upgrade_timeout: Duration,
     /// The form of the log.
     pub log_format: LogFormat,
     /// What is logged.

@@ -20,6 +20,8 @@ pub mod metrics;
 pub mod problem;
 pub mod server;
 pub mod service;
+pub mod signals;
 pub mod store;
+pub mod upgrade;
 pub mod upstream;
 mod wire;

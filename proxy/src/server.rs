@@ -10,6 +10,7 @@ use crate::front::Front;
 use crate::metrics::{Held, Metrics, RedisState};
 use crate::service::Service;
 use crate::store::{self, RedisError, RedisTier, Store};
+use crate::upgrade::{self, Sockets};
 use crate::upstream::{Answered, Upstream};
 use anyhow::Context;
 use async_trait::async_trait;
@@ -17,11 +18,26 @@ use pingora::apps::HttpServerOptions;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// Redis takes a few milliseconds to connect to; a process that serves before that asks the API for what Redis has.
+const REDIS_WAIT_MAX: Duration = Duration::from_millis(300);
+const REDIS_LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Why serving ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// Somebody said so.
+    Told,
+    /// A new process has the listening sockets.
+    HandedOver,
+}
 
 /// A proxy whose ports are bound and which serves when run.
 #[derive(Debug)]
@@ -37,6 +53,17 @@ impl Server {
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let clients = bind(config.listen, "listen").await?;
         let operators = bind(config.admin, "admin").await?;
+        Self::new(config, clients, operators)
+    }
+
+    /// Builds the parts for sockets that listen already, which must be those that are configured.
+    pub fn take_over(config: Config, sockets: Sockets) -> anyhow::Result<Self> {
+        let clients = taken(sockets.clients, config.listen, "listen")?;
+        let operators = taken(sockets.operators, config.admin, "admin")?;
+        Self::new(config, clients, operators)
+    }
+
+    fn new(config: Config, clients: TcpListener, operators: TcpListener) -> anyhow::Result<Self> {
         let admin = AdminSettings::new(&config, operators.local_addr()?);
         let desk = Arc::new(Desk::new(config)?);
         Ok(Self {
@@ -57,8 +84,27 @@ impl Server {
         self.operators.local_addr()
     }
 
+    /// The listening sockets once more, to be offered to another process.
+    pub fn sockets(&self) -> std::io::Result<Sockets> {
+        Ok(Sockets {
+            clients: self.clients.as_fd().try_clone_to_owned()?.into(),
+            operators: self.operators.as_fd().try_clone_to_owned()?.into(),
+        })
+    }
+
+    /// Gives Redis a moment to be connected, if there is one: what it holds spares the API the first requests.
+    pub async fn warm_up(&self) {
+        let connected = async {
+            while self.desk.store.redis_state() == store::RedisState::Down {
+                tokio::time::sleep(REDIS_LOOK_EVERY).await;
+            }
+        };
+        // Without it we serve all the same.
+        drop(timeout(REDIS_WAIT_MAX, connected).await);
+    }
+
     /// Serves until `stop` resolves, then drains.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+    pub async fn run(self, stop: impl Future<Output = Stop> + Send) -> anyhow::Result<()> {
         let (drain, draining) = watch::channel(false);
         let (close, mut closing) = watch::channel(false);
         let operators = tokio::spawn(admin::serve(
@@ -70,11 +116,17 @@ impl Server {
             },
         ));
         let clients = tokio::spawn(self.desk.front.clone().serve(self.clients, draining));
-        stop.await;
-        tracing::info!("draining");
+        let stop = stop.await;
+        let end = Instant::now() + self.desk.engine.config.timeouts.drain;
+        tracing::info!(handed_over = stop == Stop::HandedOver, "draining");
+        if stop == Stop::HandedOver {
+            // Operators find the new process from now on.
+            close.send_replace(true);
+        }
         self.desk.draining.store(true, Ordering::Relaxed);
         drain.send_replace(true);
         clients.await.context("the client port failed")?;
+        self.desk.store.flush(end).await;
         // Operators may watch the drain to its end.
         close.send_replace(true);
         operators.await.context("the admin port failed")?;
@@ -86,6 +138,19 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("{key}: {address} can't be bound; is it in use?"))
+}
+
+fn taken(
+    listener: std::net::TcpListener,
+    configured: SocketAddr,
+    key: &str,
+) -> anyhow::Result<TcpListener> {
+    let address = listener.local_addr()?;
+    anyhow::ensure!(
+        upgrade::stands_for(address, configured),
+        "{key}: {configured} is configured, but the running process listens on {address}; an upgrade can't move it, a restart can"
+    );
+    Ok(TcpListener::from_std(listener)?)
 }
 
 /// What operators reach: the parts, and how they are.

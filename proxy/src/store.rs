@@ -200,6 +200,15 @@ impl Store {
         }
     }
 
+    /// Waits until what was to be written to Redis is written, or given up, but not longer than until `end`. For the time when
+    /// nothing new is stored any more.
+    pub async fn flush(&self, end: tokio::time::Instant) {
+        let all = self.writes_kib.acquire_many(WRITES_KIB_MAX);
+        if tokio::time::timeout_at(end, all).await.is_err() {
+            tracing::warn!("some responses did not reach Redis before the end");
+        }
+    }
+
     /// Removes all variants of a URL: from memory always, from Redis when it can be reached.
     pub async fn purge(&self, key: &CacheKey) -> Result<Purged, PurgeError> {
         let mut memory = self.purges.purge(key, || self.memory.remove(key));

@@ -90,6 +90,8 @@ fn settings(read: &mut Reader<'_>) -> Config {
         redis: read.optional("redis", value::redis_url),
         redis_ca: read.optional("redis_ca", value::readable_file),
         redis_timeout: read.setting("redis_timeout", value::timeout),
+        upgrade_sock: read.optional("upgrade_sock", value::socket_path),
+        upgrade_timeout: read.setting("upgrade_timeout", value::timeout),
         log_format: read.setting("log_format", |text| value::choice(text, LOG_FORMATS)),
         log_level: read.setting("log_level", |text| value::choice(text, LOG_LEVELS)),
         timeouts: timeouts(read),

@@ -93,6 +93,25 @@ pub(super) fn readable_file(text: &str) -> Parsed<PathBuf> {
     }
 }
 
+/// Bytes of a Unix socket's path: `sun_path` of Linux has 108, the last of them zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The path of a Unix socket, which need not be there.
+pub(super) fn socket_path(text: &str) -> Parsed<PathBuf> {
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        return Err(format!(
+            "{text:?} is not an absolute path of a file; write one such as /run/larder/upgrade.sock"
+        ));
+    }
+    if text.len() > SOCKET_PATH_BYTES_MAX {
+        return Err(format!(
+            "has {} bytes; the system takes at most {SOCKET_PATH_BYTES_MAX} for a socket's path",
+            text.len()
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
 /// One of `choices`.
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
     choices

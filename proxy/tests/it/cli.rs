@@ -19,7 +19,7 @@ fn run(line: &str) -> (Option<u8>, String, String) {
     let start = start(words(line), &BTreeMap::new(), &mut out, &mut err);
     let code = match start {
         Start::Exit(code) => Some(code),
-        Start::Serve(_) => None,
+        Start::Serve { .. } => None,
     };
     (
         code,

@@ -23,4 +23,5 @@ mod selection;
 mod smuggling;
 mod store;
 mod support;
+mod upgrade;
 mod versions;

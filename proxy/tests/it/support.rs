@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod binary;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis;

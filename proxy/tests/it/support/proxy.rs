@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use larder_proxy::config::{Config, Flags};
-use larder_proxy::server::Server;
+use larder_proxy::server::{Server, Stop};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -77,7 +77,10 @@ impl Proxy {
             server.admin_address().unwrap(),
         );
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(server.run(async move { drop(stopped.await) }));
+        let running = tokio::spawn(server.run(async move {
+            drop(stopped.await);
+            Stop::Told
+        }));
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
