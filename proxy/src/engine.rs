@@ -26,7 +26,9 @@ use crate::upstream::{Upstream, UpstreamBody};
 use bytes::Bytes;
 use fetch::{Ended, How, Job, Landed, Shared};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use larder_policy::{Failure, Forward, Outcome, Pass, Reuse, StaleWhy, reuse, stale_on_error};
+use larder_policy::{
+    ErrorCause, Failure, Forward, Outcome, Pass, Reuse, StaleWhy, reuse, stale_on_error,
+};
 use partial::PartJudged;
 use plan::Plan;
 pub(crate) use plan::add_via;
@@ -177,7 +179,12 @@ impl Engine {
                         now,
                     );
                 }
-                Reuse::Validate(forward) => (Some(entry), forward),
+                Reuse::Validate(forward) => {
+                    if let Some(answer) = self.stale_while_away(request, &plan, &entry, now) {
+                        return answer;
+                    }
+                    (Some(entry), forward)
+                }
                 Reuse::NotForCaller => (None, Forward::CallerNamed),
             },
             Found::Part(part) => match self.judge_part(request, &plan, part, now) {
@@ -191,6 +198,28 @@ impl Engine {
             return Answer::Respond(Box::new(only_if_cached()));
         }
         self.forward(request, plan, entry, forward).await
+    }
+
+    /// A stale response that may stand in for an upstream that is away: at once, for waiting would only cost time. When the
+    /// upstream is to be tried, that happens behind the client's back.
+    fn stale_while_away(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+        entry: &Arc<Entry>,
+        now: SystemTime,
+    ) -> Option<Answer> {
+        let outage = self.upstream.outage(plan.target.as_str())?;
+        if plan.lookup.directives.only_if_cached
+            || !stale_on_error(&entry.policy, &plan.lookup, now)
+        {
+            return None;
+        }
+        if outage.trial_due {
+            self.refresh(request, plan, entry.clone());
+        }
+        let why = StaleWhy::IfError(ErrorCause::Failure(outage.failure));
+        Some(self.stored(request, entry, stale(entry, why, now), now))
     }
 
     /// Asks the upstream, alone or with others.

@@ -11,6 +11,7 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod dice;
 pub mod engine;
 pub mod fill;
 pub mod flight;

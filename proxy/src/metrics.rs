@@ -56,6 +56,16 @@ const UPSTREAM_REQUESTS: Family = family(
     &["outcome"],
     "Requests sent to the API: answered (whatever the status) or failed",
 );
+const UPSTREAM_REFUSED: Family = family(
+    "larder_upstream_refused_total",
+    &[],
+    "Requests not sent to the API, because it had not answered lately",
+);
+const UPSTREAM_UP: Family = family(
+    "larder_upstream_up",
+    &[],
+    "Whether the API is asked as usual (1) or only tried now and then, because it does not answer (0)",
+);
 const STORE_ENTRIES: Family = family("larder_store_entries", &[], "Responses stored in memory");
 const STORE_BYTES: Family = family(
     "larder_store_bytes",
@@ -100,6 +110,8 @@ pub const FAMILIES: &[Family] = &[
     REQUEST_DURATION,
     UPSTREAM_DURATION,
     UPSTREAM_REQUESTS,
+    UPSTREAM_REFUSED,
+    UPSTREAM_UP,
     STORE_ENTRIES,
     STORE_BYTES,
     STORE_BYTES_MAX,
@@ -158,6 +170,8 @@ pub struct Held {
     pub redis_state: RedisState,
     /// Open client connections.
     pub connections: u64,
+    /// The API is asked as usual.
+    pub upstream_up: bool,
 }
 
 /// Requests since the start, by result.
@@ -190,6 +204,7 @@ pub struct Metrics {
     upstream_duration: Histogram,
     upstream_answered: IntCounter,
     upstream_failed: IntCounter,
+    upstream_refused: IntCounter,
 }
 
 impl Metrics {
@@ -224,6 +239,7 @@ impl Metrics {
                 .with_label_values::<&str>(&[]),
             upstream_answered: upstream.with_label_values(&["answered"]),
             upstream_failed: upstream.with_label_values(&["failed"]),
+            upstream_refused: counters(&registry, UPSTREAM_REFUSED).with_label_values::<&str>(&[]),
             registry,
         }
     }
@@ -257,6 +273,11 @@ impl Metrics {
             &self.upstream_failed
         };
         counter.inc();
+    }
+
+    /// Counts one request that the API was not sent, because it is away.
+    pub fn count_refused(&self) {
+        self.upstream_refused.inc();
     }
 
     /// Requests since the start.
@@ -318,6 +339,7 @@ fn held_registry(held: &Held) -> Registry {
         (STORE_BYTES, held.bytes),
         (STORE_BYTES_MAX, held.bytes_max),
         (CONNECTIONS, held.connections),
+        (UPSTREAM_UP, u64::from(held.upstream_up)),
     ];
     match held.redis_state {
         RedisState::Off => {}

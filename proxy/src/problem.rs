@@ -39,7 +39,13 @@ pub fn problem(status: StatusCode, outcome: &Outcome, detail: &str) -> Problem {
 /// The problem for a failure of ours or of the upstream's.
 pub fn failure(failure: Failure, detail: &str) -> Problem {
     let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-    problem(status, &Outcome::Error(failure), detail)
+    let mut problem = problem(status, &Outcome::Error(failure), detail);
+    if failure == Failure::Overloaded {
+        // A turn comes free as soon as one of many fetches ends.
+        let at_once = HeaderValue::from_static("1");
+        problem.headers.insert(header::RETRY_AFTER, at_once);
+    }
+    problem
 }
 
 /// A sentence for people per failure, for when nothing better is known.
@@ -54,6 +60,9 @@ pub fn sentence(failure: Failure) -> &'static str {
         Failure::UpstreamTimeout => "The upstream did not answer in time.",
         Failure::UpstreamBroken => "The upstream's answer broke off or was not valid HTTP.",
         Failure::UpstreamTls => "No trusted TLS connection to the upstream could be made.",
+        Failure::UpstreamAway { .. } => {
+            "The upstream has not answered lately, so it was not asked; try again shortly."
+        }
         Failure::Overloaded => {
             "Too many requests to the upstream are under way; try again shortly."
         }

@@ -217,6 +217,7 @@ impl Desk {
                 .into(),
             redis_state: self.redis_state(),
             connections: self.front.connections(),
+            upstream_up: !self.upstream.is_away(),
         }
     }
 }

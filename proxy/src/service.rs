@@ -9,7 +9,7 @@ mod write;
 use crate::engine::{Answer, Engine, INTERIM_HEADS_MAX, PostAnswer, Request, add_via};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Passing, Upstream};
 use crate::wire::origin_form;
 use crate::{clock, problem};
 use async_trait::async_trait;
@@ -42,8 +42,8 @@ pub struct Context {
     started: Instant,
     outcome: Outcome,
     pass: Option<Pass>,
-    /// Addresses of the upstream that could not be reached.
-    attempts: usize,
+    /// The way to the upstream.
+    passing: Option<Passing>,
     /// Said by our own code when it gave up; Pingora's error carries less.
     failure: Option<Failure>,
     /// When the request went to the upstream.
@@ -119,7 +119,7 @@ impl ProxyHttp for Service {
             started: Instant::now(),
             outcome,
             pass: None,
-            attempts: 0,
+            passing: None,
             failure: None,
             requested: None,
             post: None,
@@ -185,7 +185,11 @@ impl ProxyHttp for Service {
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
         let upgrade = session.is_upgrade_req();
-        match self.upstream.peer(context.attempts, upgrade).await {
+        let target = || String::from_utf8_lossy(session.req_header().raw_path());
+        let passing = context
+            .passing
+            .get_or_insert_with(|| self.upstream.pass(&target()));
+        match self.upstream.peer(passing, upgrade).await {
             Ok(peer) => Ok(Box::new(peer)),
             Err(failure) => {
                 context.failure = Some(failure);
@@ -204,8 +208,8 @@ impl ProxyHttp for Service {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        context.attempts += 1;
-        error.set_retry(context.attempts < self.upstream.addresses_known());
+        let another = context.passing.as_mut().is_some_and(Passing::not_connected);
+        error.set_retry(another);
         error
     }
 
@@ -254,7 +258,9 @@ impl ProxyHttp for Service {
             let error = Error::explain(ErrorType::InvalidHTTPHeader, "101 without being asked");
             return Err(error.into_up());
         }
-        self.upstream.note(true);
+        if let Some(passing) = &mut context.passing {
+            passing.answered();
+        }
         if let Some(pass) = context.pass {
             context.outcome = Outcome::Bypass {
                 pass,
@@ -307,8 +313,8 @@ impl ProxyHttp for Service {
         let Some(failure) = context.failure.or_else(|| whose_fault(error)) else {
             return none;
         };
-        if error.esource() == &ErrorSource::Upstream {
-            self.upstream.note(false);
+        if let (ErrorSource::Upstream, Some(passing)) = (error.esource(), &mut context.passing) {
+            passing.failed(error);
         }
         context.outcome = Outcome::Error(failure);
         tracing::warn!(reason = context.outcome.reason().as_str(), error = %error.etype().as_str(), "a request could not be handed through");

@@ -3,15 +3,21 @@
 //! Only requests without a body and with a safe method (`GET`, `HEAD`) come this way, so a request that a stale pooled
 //! connection swallowed may be sent again (RFC 9110 §9.2.2). At most `origin_concurrency` fetches are under way at once:
 //! an outage of the store must not move to the upstream. A body that goes at its client's pace doesn't count: see
-//! [`UpstreamBody::leave_turn`]. Knows Pingora; no caching rule lives here.
+//! [`UpstreamBody::leave_turn`]. While it does not answer, fetches fail at once, but for one trial now and then. Knows Pingora;
+//! no caching rule lives here.
 
+mod breaker;
+mod failover;
 mod framing;
+mod pass;
 mod resolve;
+mod standing;
 
 use crate::config::{Config, Timeouts};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use larder_policy::{Failure, strip_hop_by_hop};
+pub use pass::Passing;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
@@ -19,9 +25,10 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use resolve::Resolver;
+pub use standing::{Answered, Outage};
+use standing::{NoAnswer, Standing, Ticket};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -71,15 +78,7 @@ pub struct Upstream {
     server_name: String,
     timeouts: Timeouts,
     turns: Arc<Semaphore>,
-    last: AtomicU8,
-}
-
-/// Whether the upstream answered when last asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answered {
-    NeverAsked,
-    Yes,
-    No,
+    standing: Arc<Standing>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -112,40 +111,23 @@ impl Upstream {
             server_name: config.upstream.host.clone(),
             timeouts: config.timeouts,
             turns: Arc::new(Semaphore::new(config.origin_concurrency)),
-            last: AtomicU8::new(0),
+            standing: Standing::new(),
         })
     }
 
-    /// The peer for a pass through Pingora; `attempt` counts the addresses that were tried in vain.
-    pub async fn peer(&self, attempt: usize, upgrade: bool) -> Result<HttpPeer, Failure> {
-        let addresses = self.resolver.addresses().await?;
-        let address = addresses
-            .get(attempt % addresses.len().max(1))
-            .ok_or(Failure::ConnectFailed)?;
-        let mut peer = self.peer_at(*address);
-        if upgrade {
-            peer.options.read_timeout = Some(UPGRADED_IDLE_MAX);
-        }
-        Ok(peer)
-    }
-
-    /// Remembers whether the upstream answered, for operators.
-    pub fn note(&self, answered: bool) {
-        self.last
-            .store(if answered { 1 } else { 2 }, Ordering::Relaxed);
-    }
-
+    /// Whether it answered when last asked.
     pub fn answered(&self) -> Answered {
-        match self.last.load(Ordering::Relaxed) {
-            0 => Answered::NeverAsked,
-            1 => Answered::Yes,
-            _ => Answered::No,
-        }
+        self.standing.answered()
     }
 
-    /// How many addresses the upstream's name had when last resolved.
-    pub fn addresses_known(&self) -> usize {
-        self.resolver.known()
+    /// It has not answered lately, and most fetches are refused.
+    pub fn is_away(&self) -> bool {
+        self.standing.is_away()
+    }
+
+    /// Whether it is away as far as fetches of this target are concerned.
+    pub fn outage(&self, target: &str) -> Option<Outage> {
+        self.standing.outage(target)
     }
 
     fn peer_at(&self, address: SocketAddr) -> HttpPeer {
@@ -164,40 +146,70 @@ impl Upstream {
         request: &UpstreamRequest,
         interim: Option<&mpsc::Sender<Interim>>,
     ) -> Result<UpstreamResponse, Failure> {
-        let result = self.fetch_in_turn(request, interim).await;
-        // Waiting in vain for a turn is our fault and says nothing of the upstream.
-        if !matches!(result, Err(Failure::Overloaded)) {
-            self.note(result.is_ok());
+        if let Some(outage) = self.outage(&request.target)
+            && !outage.trial_due
+        {
+            return Err(outage.failure);
         }
-        result
-    }
-
-    async fn fetch_in_turn(
-        self: &Arc<Self>,
-        request: &UpstreamRequest,
-        interim: Option<&mpsc::Sender<Interim>>,
-    ) -> Result<UpstreamResponse, Failure> {
         let turn = timeout(TURN_WAIT_MAX, self.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
             return Err(Failure::Overloaded);
         };
+        // Much may have become known while it waited for its turn.
+        let ticket = self.standing.admit(&request.target)?;
         let began = Instant::now();
+        let addresses = self.resolver.addresses().await;
+        let count = addresses.as_ref().map_or(0, |addresses| addresses.len());
+        let found = match addresses {
+            Ok(addresses) => self.ask(&addresses, &ticket, request, interim).await,
+            Err(failure) => Err((NoAnswer::unasked(failure), None)),
+        };
+        match found {
+            Ok((session, peer, place)) => {
+                ticket.answered(place);
+                let mut response = UpstreamResponse::new(session, peer, self.clone(), turn, began);
+                response.body.release_if_done().await;
+                Ok(response)
+            }
+            Err((why, place)) => {
+                ticket.failed(why, place, count);
+                Err(why.failure)
+            }
+        }
+    }
+
+    /// Asks the first address that can be connected to; tells which one it was.
+    async fn ask(
+        &self,
+        addresses: &[SocketAddr],
+        ticket: &Ticket,
+        request: &UpstreamRequest,
+        interim: Option<&mpsc::Sender<Interim>>,
+    ) -> Result<(HttpSession, HttpPeer, usize), (NoAnswer, Option<usize>)> {
         let mut failure = Failure::ConnectFailed;
-        for address in self.resolver.addresses().await?.iter() {
+        for attempt in 0..addresses.len() {
+            let place = ticket.place(attempt, addresses.len());
+            let Some(address) = addresses.get(place) else {
+                continue;
+            };
             let peer = self.peer_at(*address);
             match self.attempt(&peer, request, interim).await {
-                Ok(session) => {
-                    let mut response =
-                        UpstreamResponse::new(session, peer, self.clone(), turn, began);
-                    response.body.release_if_done().await;
-                    return Ok(response);
+                Ok(session) => return Ok((session, peer, place)),
+                Err(Attempt::NotConnected(why)) => {
+                    ticket.not_connected(place, addresses.len());
+                    failure = why;
                 }
-                Err(Attempt::NotConnected(why)) => failure = why,
-                Err(Attempt::Broken(why)) => return Err(why),
+                Err(Attempt::Broken(failure)) => {
+                    let why = NoAnswer {
+                        failure,
+                        unasked: false,
+                    };
+                    return Err((why, Some(place)));
+                }
             }
         }
         self.resolver.forget();
-        Err(failure)
+        Err((NoAnswer::unasked(failure), None))
     }
 
     async fn attempt(

@@ -75,6 +75,11 @@ pub enum Failure {
     UpstreamBroken,
     /// No secure connection to the upstream.
     UpstreamTls,
+    /// The upstream was not asked, because it has not answered lately.
+    UpstreamAway {
+        /// It was silent, not unreachable or incomprehensible.
+        silent: bool,
+    },
     /// Too many requests at once.
     Overloaded,
     /// A fault of the proxy.
@@ -88,9 +93,12 @@ impl Failure {
             Self::BadRequest => 400,
             Self::Misdirected => 421,
             Self::Internal => 500,
-            Self::ConnectFailed | Self::UpstreamBroken | Self::UpstreamTls => 502,
+            Self::ConnectFailed
+            | Self::UpstreamBroken
+            | Self::UpstreamTls
+            | Self::UpstreamAway { silent: false } => 502,
             Self::Overloaded => 503,
-            Self::UpstreamTimeout => 504,
+            Self::UpstreamTimeout | Self::UpstreamAway { silent: true } => 504,
             Self::Loop => 508,
         }
     }

@@ -35,7 +35,7 @@ macro_rules! reasons {
 reasons! {
     Fresh "fresh" "A fresh response was stored.";
     StaleWhileRevalidate "stale-while-revalidate" "A stale response was served while it is being validated.";
-    StaleIfError "stale-if-error" "The upstream failed, and a stale response stood in.";
+    StaleIfError "stale-if-error" "The upstream failed, or had failed lately and was not asked, and a stale response stood in.";
     MaxStale "max-stale" "The request accepts a response this stale.";
     StaleCollapsed "stale-collapsed" "A stale response was served while another request validates it.";
     Validated "validated" "The upstream confirmed the stored response.";
@@ -81,6 +81,7 @@ reasons! {
     UpstreamTimeout "upstream-timeout" "The upstream did not answer in time.";
     UpstreamBroken "upstream-broken" "The upstream's answer could not be understood or broke off.";
     UpstreamTls "upstream-tls" "No secure connection to the upstream could be made.";
+    UpstreamAway "upstream-away" "The upstream has not answered lately, so it was not asked.";
     Overloaded "overloaded" "Too many requests are in progress.";
     Internal "internal" "The proxy is at fault.";
 }
@@ -160,6 +161,7 @@ pub(crate) fn failed(why: Failure) -> Reason {
         Failure::UpstreamTimeout => Reason::UpstreamTimeout,
         Failure::UpstreamBroken => Reason::UpstreamBroken,
         Failure::UpstreamTls => Reason::UpstreamTls,
+        Failure::UpstreamAway { .. } => Reason::UpstreamAway,
         Failure::Overloaded => Reason::Overloaded,
         Failure::Internal => Reason::Internal,
     }

@@ -211,8 +211,12 @@ impl Engine {
                 () = landed.closed() => return,
             }
         };
-        self.metrics
-            .observe_upstream(started.elapsed(), result.is_ok());
+        match &result {
+            Err(Failure::UpstreamAway { .. }) => self.metrics.count_refused(),
+            result => self
+                .metrics
+                .observe_upstream(started.elapsed(), result.is_ok()),
+        }
         let response = match result {
             Ok(response) => response,
             Err(Failure::UpstreamBroken) if job.part.is_some() => {

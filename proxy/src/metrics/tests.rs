@@ -16,6 +16,7 @@ fn held() -> Held {
         redis_errors: vec![("timeout", 3), ("connection", 0)],
         redis_state: RedisState::Up,
         connections: 2,
+        upstream_up: true,
     }
 }
 
@@ -84,7 +85,9 @@ fn names_once_published_do_not_change() {
         "larder_store_bytes_max",
         "larder_store_entries",
         "larder_upstream_duration_seconds",
+        "larder_upstream_refused_total",
         "larder_upstream_requests_total",
+        "larder_upstream_up",
         "process_start_time_seconds",
     ];
     let table: BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();

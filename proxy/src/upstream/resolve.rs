@@ -69,10 +69,6 @@ impl Resolver {
         }
     }
 
-    pub(super) fn known(&self) -> usize {
-        self.last().map_or(1, |(_, addresses)| addresses.len())
-    }
-
     fn last(&self) -> Option<(Instant, Arc<[SocketAddr]>)> {
         self.lock().clone()
     }

@@ -209,6 +209,8 @@ fn failures_have_the_status_they_mean() {
         (Failure::ConnectFailed, 502),
         (Failure::UpstreamBroken, 502),
         (Failure::UpstreamTls, 502),
+        (Failure::UpstreamAway { silent: false }, 502),
+        (Failure::UpstreamAway { silent: true }, 504),
         (Failure::Overloaded, 503),
         (Failure::UpstreamTimeout, 504),
         (Failure::Loop, 508),
