@@ -18,6 +18,7 @@ mod passes;
 mod post;
 mod process;
 mod ranges;
+mod redis_sets;
 mod redis_tier;
 mod rfc9111;
 mod selection;

@@ -4,5 +4,6 @@ pub(crate) mod binary;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod redis_sets;
 pub(crate) mod upstream;
 pub(crate) mod wait;

@@ -16,7 +16,20 @@ use super::wait::until;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listen {
     Unix,
-    Tcp { port: u16 },
+    Tcp {
+        port: u16,
+    },
+    /// TLS for the proxy, a Unix socket for the test itself.
+    Tls {
+        port: u16,
+    },
+}
+
+/// Ports that nobody listens on, all different.
+pub(super) fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held until each is known.
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("its address").port())
 }
 
 /// Runs until it is dropped.
@@ -49,6 +62,55 @@ impl PrivateRedis {
         redis
     }
 
+    /// One that speaks TLS, with a certificate for `localhost` and 127.0.0.1.
+    pub(crate) async fn start_with_tls() -> Self {
+        let [port] = free_ports();
+        let mut redis = Self::absent(Listen::Tls { port });
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certified = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let write = |path: &Path, text: String| std::fs::write(path, text).expect("a file");
+        write(&redis.ca(), certified.cert.pem());
+        let key = redis.folder.join("key.pem");
+        write(&key, certified.signing_key.serialize_pem());
+        for (option, path) in [("cert", redis.ca()), ("key", key), ("ca-cert", redis.ca())] {
+            let path = path.display().to_string();
+            redis.options.extend([format!("--tls-{option}-file"), path]);
+        }
+        let options = ["--tls-auth-clients", "no"].map(str::to_owned);
+        redis.options.extend(options);
+        redis.run().await;
+        redis
+    }
+
+    /// The authority that vouches for it when it speaks TLS.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.folder.join("cert.pem")
+    }
+
+    /// One on this TCP port, not started yet; a Sentinel when it gets a configuration, which it
+    /// rewrites as it learns.
+    pub(super) fn absent_at(port: u16, options: &[String], config: Option<&str>) -> Self {
+        let mut redis = Self::absent(Listen::Tcp { port });
+        redis.options = options.to_vec();
+        if let Some(config) = config {
+            std::fs::write(redis.config_file(), config).expect("a file");
+        }
+        redis
+    }
+
+    /// Whether the server was started and not killed since.
+    pub(crate) fn is_running(&self) -> bool {
+        self.shell.is_some()
+    }
+
+    /// Its TCP port.
+    pub(crate) fn port(&self) -> u16 {
+        match self.listen {
+            Listen::Unix => panic!("it has no port"),
+            Listen::Tcp { port } | Listen::Tls { port } => port,
+        }
+    }
+
     /// A Unix socket where nobody listens yet: see [`Self::run`].
     pub(crate) fn absent_on_unix() -> Self {
         Self::absent(Listen::Unix)
@@ -56,8 +118,7 @@ impl PrivateRedis {
 
     /// The same on a TCP port.
     pub(crate) fn absent_on_tcp() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
+        let [port] = free_ports();
         Self::absent(Listen::Tcp { port })
     }
 
@@ -103,6 +164,7 @@ impl PrivateRedis {
         match self.listen {
             Listen::Unix => format!("redis+unix://{}", self.socket().display()),
             Listen::Tcp { port } => format!("redis://127.0.0.1:{port}"),
+            Listen::Tls { port } => format!("rediss://localhost:{port}"),
         }
     }
 
@@ -126,12 +188,22 @@ impl PrivateRedis {
     }
 
     fn connection(&self) -> redis::RedisResult<Connection> {
-        let client = Client::open(self.url())?;
+        let url = match self.listen {
+            Listen::Unix | Listen::Tls { .. } => {
+                format!("redis+unix://{}", self.socket().display())
+            }
+            Listen::Tcp { .. } => self.url(),
+        };
+        let client = Client::open(url)?;
         client.get_connection_with_timeout(std::time::Duration::from_secs(5))
     }
 
     fn socket(&self) -> PathBuf {
         self.folder.join("redis.sock")
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.folder.join("redis.conf")
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -153,18 +225,24 @@ impl PrivateRedis {
             if [ "$word" = gone ]; then rm -rf "$folder"; fi
         "#;
         let mut command = Command::new("sh");
-        command
-            .args(["-c", SCRIPT, "sh"])
-            .arg(&self.folder)
-            .arg("--dir")
-            .arg(&self.folder)
-            .args(["--save", "", "--appendonly", "no"]);
+        command.args(["-c", SCRIPT, "sh"]).arg(&self.folder);
+        if self.config_file().exists() {
+            command.arg(self.config_file()).arg("--sentinel");
+        } else {
+            command.args(["--save", "", "--appendonly", "no"]);
+        }
+        command.arg("--dir").arg(&self.folder);
         match self.listen {
             Listen::Unix => command
                 .args(["--port", "0", "--unixsocket"])
                 .arg(self.socket()),
             Listen::Tcp { port } => command
                 .args(["--bind", "127.0.0.1", "--port"])
+                .arg(port.to_string()),
+            Listen::Tls { port } => command
+                .args(["--bind", "127.0.0.1", "--port", "0", "--unixsocket"])
+                .arg(self.socket())
+                .arg("--tls-port")
                 .arg(port.to_string()),
         };
         command
