@@ -7,6 +7,7 @@
 use larder_policy::CacheKey;
 use quick_cache::sync::Cache;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a key that could not be shared is remembered. A storable answer ends the mark at once.
 const MARK_AGE_MAX: Duration = Duration::from_secs(60);
-/// Marks held at most: each some hundred bytes.
+/// Marks held at most: each some dozens of bytes, however long its key is.
 const MARKS_MAX: usize = 10_000;
 
 /// What one fetch serves. Requests that name their caller fly apart from those that don't: an answer to one is rarely fit
@@ -45,7 +46,9 @@ type Sender<T> = watch::Sender<Option<Published<T>>>;
 pub struct Flights<T> {
     /// Which keys are being fetched; held for a map operation only.
     under_way: Mutex<HashMap<FlightKey, Arc<Sender<T>>>>,
-    marks: Cache<FlightKey, Instant>,
+    /// By a keyed hash, for clients choose how long a key is. Two keys that share one cost each other's waiters a fetch.
+    marks: Cache<u64, Instant>,
+    hasher: RandomState,
 }
 
 /// The right, and the duty, to fetch for everybody who waits.
@@ -72,6 +75,7 @@ impl<T: Clone> Flights<T> {
         Arc::new(Self {
             under_way: Mutex::default(),
             marks: Cache::new(MARKS_MAX),
+            hasher: RandomState::new(),
         })
     }
 
@@ -111,16 +115,16 @@ impl<T: Clone> Flights<T> {
     /// Was an answer for this key lately of no use to others?
     pub fn is_marked(&self, key: &FlightKey, now: Instant) -> bool {
         self.marks
-            .get(key)
+            .get(&self.hasher.hash_one(key))
             .is_some_and(|at| now.duration_since(at) < MARK_AGE_MAX)
     }
 
-    pub fn mark(&self, key: FlightKey, now: Instant) {
-        self.marks.insert(key, now);
+    pub fn mark(&self, key: &FlightKey, now: Instant) {
+        self.marks.insert(self.hasher.hash_one(key), now);
     }
 
     pub fn unmark(&self, key: &FlightKey) {
-        self.marks.remove(key);
+        self.marks.remove(&self.hasher.hash_one(key));
     }
 }
 
@@ -269,7 +273,7 @@ mod tests {
     fn a_mark_ends_after_its_time_or_at_once() {
         let flights: Arc<Flights<u32>> = Flights::new();
         let now = Instant::now();
-        flights.mark(key("a"), now);
+        flights.mark(&key("a"), now);
         assert!(flights.is_marked(&key("a"), now + MARK_AGE_MAX - Duration::from_nanos(1)));
         assert!(!flights.is_marked(&key("a"), now + MARK_AGE_MAX));
         flights.unmark(&key("a"));

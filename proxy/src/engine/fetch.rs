@@ -413,7 +413,7 @@ impl Engine {
 
     fn remember_unshareable(&self, job: &Job) {
         if job.permit.is_some() {
-            self.flights.mark(job.flight.clone(), Instant::now());
+            self.flights.mark(&job.flight, Instant::now());
         }
     }
 
