@@ -14,6 +14,9 @@ mod front;
 mod groups;
 mod head;
 mod https;
+#[cfg(target_os = "linux")]
+mod memory_bound;
+mod outages;
 mod passes;
 mod post;
 mod process;

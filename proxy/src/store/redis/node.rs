@@ -169,9 +169,11 @@ impl Node {
             luck: Luck::Unknown,
         };
         let answer = self.send(&wires, cmd, manner).await;
-        attempt.luck = match answer {
-            Err(Fault::Timeout | Fault::Broken) => Luck::Failed,
-            _ => Luck::Answered,
+        attempt.luck = match (&answer, manner.lane) {
+            (Err(Fault::Timeout | Fault::Broken), _) => Luck::Failed,
+            // It may take much longer than a look-up, so that its luck says nothing for those.
+            (_, Lane::Writes) => Luck::Unknown,
+            (_, Lane::Reads) => Luck::Answered,
         };
         answer
     }

@@ -1,21 +1,27 @@
 //! Redis in every bad state, and back.
 
 use super::*;
+use crate::support::fault::{FaultProxy, Mode};
 
 async fn misses(store: &Store, name: &str) {
     let (found, _) = store.get(&key(name), &HeaderMap::new(), now()).await;
     assert!(matches!(found, Found::Miss), "{found:?}");
 }
 
-/// A replica finds in Redis what this store puts there, at once or after some tries.
-async fn shares_again(store: &Store, redis: &PrivateRedis, name: &str) {
+/// Writes until one succeeds.
+async fn writes(store: &Store, name: &str, body: &str) {
     let before = store.counters().writes.count();
     until("a write succeeds", async || {
-        store.put(entry(name, "again"), store.mark(), now());
+        store.put(entry(name, body), store.mark(), now());
         tokio::task::yield_now().await;
         store.counters().writes.count() > before
     })
     .await;
+}
+
+/// A replica finds in Redis what this store puts there, at once or after some tries.
+async fn shares_again(store: &Store, redis: &PrivateRedis, name: &str) {
+    writes(store, name, "again").await;
     let found = get(redis, name, &HeaderMap::new()).await;
     assert_eq!(body(&found), Some("again"));
 }
@@ -173,6 +179,32 @@ async fn a_redis_frozen_for_long_gets_a_new_connection() {
     })
     .await;
     shares_again(&store, &redis, "back").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_in_time_for_writes_alone_is_not_asked_by_look_ups() {
+    let redis = PrivateRedis::start().await;
+    let link = FaultProxy::before_socket(redis.socket()).await;
+    let url = format!("redis://{}", link.address);
+    let tier = RedisTier::new(&url, "test", IMPATIENT).expect("a Redis URL");
+    let store = Store::new(MEMORY_BYTES_MAX, Some(tier));
+    store.start();
+    connected(&store).await;
+    // There and back in six deadlines: too late for a look-up, not for a write.
+    link.set(Mode::Delay(IMPATIENT * 3));
+    until("the breaker opens", async || {
+        misses(&store, "a").await;
+        errors(&store, RedisError::BreakerOpen) > 0
+    })
+    .await;
+    // A name of its own, so that memory does not answer the look-ups.
+    writes(&store, "other", "written").await;
+    let late = errors(&store, RedisError::Timeout);
+    for _ in 0..20 {
+        misses(&store, "a").await;
+    }
+    let late = errors(&store, RedisError::Timeout) - late;
+    assert!(late <= 2, "{late} of 20 look-ups waited in vain");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::wait::until;
@@ -32,9 +33,24 @@ const SCRIPT: &str = r#"
 pub(crate) struct Binary {
     shell: Child,
     log: Arc<Mutex<Vec<String>>>,
+    keeps_log: Arc<AtomicBool>,
 }
 
 impl Binary {
+    /// On ports of its choice, before this upstream, with further arguments; serving.
+    pub(crate) async fn before(
+        upstream: SocketAddr,
+        more: &[&str],
+    ) -> (Self, SocketAddr, SocketAddr) {
+        let upstream = format!("http://{upstream}");
+        let mut args = vec!["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        args.extend(["--upstream", &upstream]);
+        args.extend(more);
+        let binary = Self::start(&args);
+        let (clients, admin) = binary.serving().await;
+        (binary, clients, admin)
+    }
+
     /// Starts it with these arguments and an empty environment; see [`Self::serving`].
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut shell = Command::new("sh")
@@ -49,12 +65,39 @@ impl Binary {
             .expect("sh can be started");
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (lines, kept) = (BufReader::new(shell.stderr.take().unwrap()), log.clone());
+        let keeps_log = Arc::new(AtomicBool::new(true));
+        let keeps = keeps_log.clone();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
+                if keeps.load(Ordering::Relaxed) {
+                    kept.lock().unwrap().push(line);
+                }
             }
         });
-        Self { shell, log }
+        Self {
+            shell,
+            log,
+            keeps_log,
+        }
+    }
+
+    /// From now on nothing that it says is kept: for loads without end.
+    pub(crate) fn stop_keeping_log(&self) {
+        self.keeps_log.store(false, Ordering::Relaxed);
+    }
+
+    /// What it has in memory at this moment, as the kernel counts it.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id().await)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
+    async fn id(&self) -> String {
+        let line = self.said("process ").await;
+        line.rsplit(' ').next().unwrap().to_owned()
     }
 
     /// Everything it said so far.
@@ -84,10 +127,8 @@ impl Binary {
 
     /// Sends it a signal, such as `TERM`; says whether it was still there to get it.
     pub(crate) async fn signal(&self, name: &str) -> bool {
-        let line = self.said("process ").await;
-        let process = line.rsplit(' ').next().unwrap();
         let sent = Command::new("kill")
-            .args([&format!("-{name}"), process])
+            .args([&format!("-{name}"), &self.id().await])
             .stderr(Stdio::null())
             .status();
         sent.expect("kill can be started").success()

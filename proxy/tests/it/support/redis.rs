@@ -198,7 +198,8 @@ impl PrivateRedis {
         client.get_connection_with_timeout(std::time::Duration::from_secs(5))
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where one on a Unix socket listens.
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("redis.sock")
     }
 

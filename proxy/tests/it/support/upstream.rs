@@ -51,11 +51,33 @@ impl Upstream {
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
+        Self::listen(address, script, true).await
+    }
+
+    /// One that doesn't keep what it was asked, for loads without end.
+    pub(crate) async fn start_forgetful<F>(
+        script: impl Fn(Asked) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::listen("127.0.0.1:0".parse().unwrap(), script, false).await
+    }
+
+    async fn listen<F>(
+        address: SocketAddr,
+        script: impl Fn(Asked) -> F + Send + Sync + 'static,
+        remembers: bool,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
         let listener = bind(address).await;
         let address = listener.local_addr().unwrap();
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
         let script: Arc<Script> = Arc::new(move |asked| Box::pin(script(asked)));
-        let task = tokio::spawn(serve(listener, script, asked.clone()));
+        let log = remembers.then(|| asked.clone());
+        let task = tokio::spawn(serve(listener, script, log));
         Self {
             address,
             asked,
@@ -93,7 +115,9 @@ async fn bind(address: SocketAddr) -> TcpListener {
     panic!("{address} stays in use");
 }
 
-async fn serve(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<Vec<Asked>>>) {
+type Log = Option<Arc<Mutex<Vec<Asked>>>>;
+
+async fn serve(listener: TcpListener, script: Arc<Script>, asked: Log) {
     // Connections end with the set, and so with the upstream: as when its process is killed.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -112,7 +136,7 @@ async fn serve(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<Vec<
 async fn answer(
     request: Request<Incoming>,
     script: Arc<Script>,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Log,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body
@@ -131,7 +155,9 @@ async fn answer(
         headers: head.headers,
         body,
     };
-    log.lock().unwrap().push(asked.clone());
+    if let Some(log) = log {
+        log.lock().unwrap().push(asked.clone());
+    }
     Ok(script(asked).await)
 }
 
