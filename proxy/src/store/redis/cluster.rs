@@ -10,11 +10,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::dial::{Dialer, Place};
+use super::dial::{Dialer, Place, Wire};
 use super::finder::Finder;
 use super::node::{CONNECT_MAX, Common, Fault, Manner, Node, PING_MAX, jitter, pause};
 use super::slots::{self, Range, Redirect, SLOTS};
@@ -120,17 +121,15 @@ impl Cluster {
     pub(super) async fn keep(self: Arc<Self>) {
         let mut tasks = JoinSet::new();
         let mut handles = HashMap::new();
-        let mut turn = 0_usize;
         let mut failures = 0;
         loop {
-            match self.learn(turn).await {
+            match self.learn().await {
                 Some(ranges) => {
                     failures = 0;
                     self.install(ranges, &mut tasks, &mut handles);
                 }
                 None => failures += 1,
             }
-            turn = turn.wrapping_add(1);
             let calm = if failures == 0 && self.is_up() {
                 REFRESH
             } else {
@@ -142,30 +141,27 @@ impl Cluster {
         }
     }
 
-    /// Asks one place after the other, beginning with another one each time, so that a node which
-    /// is cut off and behind its time isn't believed for long.
-    async fn learn(&self, turn: usize) -> Option<Vec<Range>> {
+    /// What most of the connected nodes say, so that one which is cut off and behind its time isn't
+    /// believed. Without a connection, what the first of the known places says that answers.
+    async fn learn(&self) -> Option<Vec<Range>> {
         let map = self.map();
         let connected = map.nodes.iter().filter(|(_, node)| node.is_up());
-        let mut places: Vec<_> = connected.map(|(place, _)| place.clone()).collect();
-        places.sort_by_cached_key(|place| format!("{place:?}"));
-        if !places.is_empty() {
-            let first = turn % places.len();
-            places.rotate_left(first);
+        let words = connected.map(|(place, node)| self.ranges_by(node.wire(), place));
+        let words = join_all(words).await.into_iter().flatten().collect();
+        if let Some(ranges) = most_frequent(words) {
+            return Some(ranges);
         }
-        places.extend(self.seeds.iter().cloned());
-        for place in places {
-            if let Some(ranges) = self.ranges_by(&map, &place).await {
+        for place in self.seeds.iter().chain(map.nodes.keys()) {
+            if let Some(ranges) = self.ranges_by(None, place).await {
                 return Some(ranges);
             }
         }
         None
     }
 
-    async fn ranges_by(&self, map: &Map, place: &Place) -> Option<Vec<Range>> {
+    async fn ranges_by(&self, known: Option<Wire>, place: &Place) -> Option<Vec<Range>> {
         let mut cmd = redis::cmd("CLUSTER");
         cmd.arg("SLOTS");
-        let known = map.nodes.get(place).and_then(|node| node.wire());
         let ask = async {
             let wire = match known {
                 Some(wire) => wire,
@@ -219,6 +215,15 @@ impl Cluster {
     }
 }
 
+/// The first of those that are said most often.
+fn most_frequent(words: Vec<Vec<Range>>) -> Option<Vec<Range>> {
+    let count = |word: &Vec<Range>| words.iter().filter(|other| *other == word).count();
+    let counts: Vec<_> = words.iter().map(count).collect();
+    let most = counts.iter().max()?;
+    let first = counts.iter().position(|count| count == most)?;
+    words.into_iter().nth(first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +253,15 @@ mod tests {
         for slot in [0, 9, 31, 39, 41, 16383] {
             assert_eq!(map.owner(slot), None, "{slot}");
         }
+    }
+
+    #[test]
+    fn a_node_behind_its_time_is_outvoted() {
+        let (old, new) = (vec![range(0, 9)], vec![range(1, 9)]);
+        let words = vec![old.clone(), new.clone(), new.clone()];
+        assert_eq!(most_frequent(words), Some(new));
+        assert_eq!(most_frequent(vec![old.clone()]), Some(old));
+        assert_eq!(most_frequent(vec![]), None);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) struct PrivateRedis {
     folder: PathBuf,
     listen: Listen,
     options: Vec<String>,
+    /// What the default user must say.
+    password: Option<String>,
     shell: Option<Child>,
 }
 
@@ -98,6 +100,12 @@ impl PrivateRedis {
         redis
     }
 
+    /// Says this password when the test asks it.
+    pub(super) fn with_password(mut self, password: Option<&str>) -> Self {
+        self.password = password.map(str::to_owned);
+        self
+    }
+
     /// Whether the server was started and not killed since.
     pub(crate) fn is_running(&self) -> bool {
         self.shell.is_some()
@@ -128,14 +136,25 @@ impl PrivateRedis {
             folder: folder.expect("a temporary folder").keep(),
             listen,
             options: Vec::new(),
+            password: None,
             shell: None,
         }
     }
 
     /// Starts the server, and waits until it answers.
     pub(crate) async fn run(&mut self) {
+        self.begin();
+        self.until_answering().await;
+    }
+
+    /// Starts the server.
+    pub(crate) fn begin(&mut self) {
         assert!(self.shell.is_none(), "it runs already");
         self.shell = Some(self.spawn());
+    }
+
+    /// Waits until it answers, and not with an error.
+    pub(crate) async fn until_answering(&self) {
         until("redis-server answers", async || {
             let pong = self.try_ask::<String>(&redis::cmd("PING"));
             pong.is_ok_and(|pong| pong == "PONG")
@@ -195,7 +214,14 @@ impl PrivateRedis {
             Listen::Tcp { .. } => self.url(),
         };
         let client = Client::open(url)?;
-        client.get_connection_with_timeout(std::time::Duration::from_secs(5))
+        let mut connection =
+            client.get_connection_with_timeout(std::time::Duration::from_secs(5))?;
+        if let Some(password) = &self.password {
+            redis::cmd("AUTH")
+                .arg(password)
+                .query::<()>(&mut connection)?;
+        }
+        Ok(connection)
     }
 
     /// Where one on a Unix socket listens.

@@ -19,37 +19,68 @@ fn options(own: &[&str]) -> Vec<String> {
     all.map(|&option| option.to_owned()).collect()
 }
 
+fn sentinel_config(master: u16, of_servers: Option<&str>, own: Option<&str>) -> String {
+    let mut config = format!(
+        "sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+         sentinel down-after-milliseconds {MASTER} 700\n\
+         sentinel failover-timeout {MASTER} 5000\n"
+    );
+    if let Some(password) = of_servers {
+        config += &format!("sentinel auth-pass {MASTER} \"{password}\"\n");
+    }
+    if let Some(password) = own {
+        config += &format!("requirepass \"{password}\"\n");
+    }
+    config
+}
+
 /// A master, two replicas and three Sentinels.
 #[derive(Debug)]
 pub(crate) struct SentinelSet {
     pub(crate) servers: Vec<PrivateRedis>,
     pub(crate) sentinels: Vec<PrivateRedis>,
+    /// What the servers want to hear, and what the Sentinels want.
+    passwords: Option<(String, String)>,
 }
 
 impl SentinelSet {
     /// All answering and in agreement, so that a failover can begin.
     pub(crate) async fn start() -> Self {
+        Self::start_as(None).await
+    }
+
+    /// The same with passwords for the servers and for the Sentinels.
+    pub(crate) async fn start_with_passwords(servers: &str, sentinels: &str) -> Self {
+        Self::start_as(Some((servers.to_owned(), sentinels.to_owned()))).await
+    }
+
+    async fn start_as(passwords: Option<(String, String)>) -> Self {
         let ports = free_ports::<6>();
         let (servers, sentinels) = ports.split_at(3);
         let master = servers[0];
-        let config = format!(
-            "sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-             sentinel down-after-milliseconds {MASTER} 700\n\
-             sentinel failover-timeout {MASTER} 5000\n"
-        );
+        let (of_servers, of_sentinels) = match &passwords {
+            Some((servers, sentinels)) => (Some(servers.as_str()), Some(sentinels.as_str())),
+            None => (None, None),
+        };
+        let config = sentinel_config(master, of_servers, of_sentinels);
         let server = |&port: &u16| {
             let source = format!("127.0.0.1 {master}");
-            let own: &[&str] = if port == master {
-                &[]
-            } else {
-                &["--replicaof", &source]
-            };
-            PrivateRedis::absent_at(port, &options(own), None)
+            let mut own: Vec<&str> = Vec::new();
+            if port != master {
+                own.extend(["--replicaof", &source]);
+            }
+            if let Some(password) = of_servers {
+                own.extend(["--requirepass", password, "--masterauth", password]);
+            }
+            PrivateRedis::absent_at(port, &options(&own), None).with_password(of_servers)
         };
-        let sentinel = |&port: &u16| PrivateRedis::absent_at(port, &[], Some(&config));
+        let sentinel = |&port: &u16| {
+            PrivateRedis::absent_at(port, &[], Some(&config)).with_password(of_sentinels)
+        };
         let mut set = Self {
             servers: servers.iter().map(server).collect(),
             sentinels: sentinels.iter().map(sentinel).collect(),
+            passwords,
         };
         for redis in set.servers.iter_mut().chain(&mut set.sentinels) {
             redis.run().await;
@@ -81,7 +112,13 @@ impl SentinelSet {
             .iter()
             .map(|s| format!("127.0.0.1:{}", s.port()))
             .collect();
-        format!("redis+sentinel://{}/{MASTER}", hosts.join(","))
+        let hosts = hosts.join(",");
+        let Some((servers, sentinels)) = &self.passwords else {
+            return format!("redis+sentinel://{hosts}/{MASTER}");
+        };
+        let encoded = |password: &str| password.replace(' ', "%20");
+        let (servers, sentinels) = (encoded(servers), encoded(sentinels));
+        format!("redis+sentinel://:{servers}@{hosts}/{MASTER}?sentinel_password={sentinels}")
     }
 
     /// The port of whom this Sentinel takes for the master.
@@ -91,7 +128,8 @@ impl SentinelSet {
         port
     }
 
-    fn place_of_master(&self) -> usize {
+    /// Which of the servers is master by the first Sentinel's word.
+    pub(crate) fn place_of_master(&self) -> usize {
         let port = self.named_by(&self.sentinels[0]);
         let place = self.servers.iter().position(|server| server.port() == port);
         place.expect("one of ours")
@@ -282,6 +320,34 @@ impl ClusterSet {
         let port = port.expect("somebody holds it");
         let place = self.nodes.iter().position(|node| node.port() == port);
         place.expect("one of ours")
+    }
+
+    /// Begins to move a key's slot, with which requests for keys that are not there go on to the
+    /// target; says which slot it is.
+    pub(crate) fn begin_move(&self, key: &str, source: usize, target: usize) -> u16 {
+        let slot: u16 = self.nodes[source].ask(cluster("KEYSLOT").arg(key));
+        for (node, state, other) in [(target, "IMPORTING", source), (source, "MIGRATING", target)] {
+            let id: String = self.nodes[other].ask(&cluster("MYID"));
+            let mut set = cluster("SETSLOT");
+            self.nodes[node].ask::<()>(set.arg(slot).arg(state).arg(id));
+        }
+        slot
+    }
+
+    /// Moves one key of it.
+    pub(crate) fn move_key(&self, key: &str, source: usize, target: usize) {
+        let mut migrate = redis::cmd("MIGRATE");
+        migrate.arg("127.0.0.1").arg(self.nodes[target].port());
+        self.nodes[source].ask::<()>(migrate.arg(key).arg(0).arg(5000));
+    }
+
+    /// Ends the move.
+    pub(crate) fn end_move(&self, slot: u16, source: usize, target: usize) {
+        let id: String = self.nodes[target].ask(&cluster("MYID"));
+        for node in [target, source] {
+            let mut set = cluster("SETSLOT");
+            self.nodes[node].ask::<()>(set.arg(slot).arg("NODE").arg(&id));
+        }
     }
 
     /// Waits until another node holds what this one, which was killed or frozen, held.
