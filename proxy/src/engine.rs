@@ -16,6 +16,7 @@ mod validate;
 
 use crate::clock;
 use crate::config::{Config, UpstreamHost};
+use crate::dice::chance;
 use crate::fill;
 use crate::flight::{Flights, Published, TooLong, Turn, Waiter};
 use crate::metrics::Metrics;
@@ -27,7 +28,8 @@ use bytes::Bytes;
 use fetch::{Ended, How, Job, Landed, Shared};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
-    ErrorCause, Failure, Forward, Outcome, Pass, Reuse, StaleWhy, reuse, stale_on_error,
+    ErrorCause, Failure, Forward, Outcome, Pass, Reuse, StaleWhy, refresh_early, reuse,
+    stale_on_error,
 };
 use partial::PartJudged;
 use plan::Plan;
@@ -153,6 +155,9 @@ impl Engine {
         let (entry, forward) = match found {
             Found::Hit(entry) => match reuse(&entry.policy, &plan.lookup, now) {
                 Reuse::Fresh => {
+                    if self.is_refreshed_early(request, &plan, &entry, now) {
+                        self.refresh(request, &plan, entry.clone());
+                    }
                     return self.stored(
                         request,
                         &entry,
@@ -325,6 +330,27 @@ impl Engine {
             .launch(Job::new(self, request, plan, entry, forward, None))
             .await;
         self.landed(request, landed, forward)
+    }
+
+    /// Shall this hit also fetch a new response, so that the key never expires while it is hot?
+    fn is_refreshed_early(
+        &self,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+        entry: &Entry,
+        now: SystemTime,
+    ) -> bool {
+        let eagerness = plan.route.early_refresh;
+        let eagerness = eagerness.unwrap_or(self.config.rules.early_refresh);
+        let wishes = &plan.lookup.directives;
+        refresh_early(&entry.policy, entry.fetch_ms, eagerness, now, chance())
+            // Its answer would be for one caller, or a part, or not be kept; and nobody asked for it.
+            && !plan.lookup.head
+            && !plan.lookup.names_caller
+            && !wishes.no_store
+            && !wishes.only_if_cached
+            && !request.headers.contains_key(header::RANGE)
+            && !self.upstream.is_away()
     }
 
     /// Validates a stored response behind the back of the client that was served it.

@@ -10,6 +10,7 @@
 //! 2. [`consider`]: does the cache take part at all? [`forwarded_fields`]: what may the upstream see?
 //! 3. [`selecting`]: which of the stored ones did an equal request get? (§4.1)
 //! 4. [`reuse`]: may that one be served now? (§4.2, §5.2.1, RFC 5861)
+//!    [`refresh_early`]: and should a new one be fetched meanwhile?
 //! 5. [`not_modified`]: does the client have it already? (§4.3.2)
 //! 6. [`add_conditions`], [`freshen`], [`freshen_by_head`]: or is it still good? [`add_tags`], [`named_by`]: or another
 //!    one? (§4.3)
@@ -28,6 +29,7 @@
 
 mod cache_control;
 mod cache_status;
+mod early;
 mod freshness;
 mod groups;
 mod invalidate;
@@ -47,6 +49,7 @@ mod validate;
 mod vary;
 
 pub use cache_control::{MaxStale, RequestDirectives};
+pub use early::{Eagerness, refresh_early};
 pub use freshness::{Exchange, Flags, StoredPolicy};
 pub use groups::{cache_groups, invalidated_groups};
 pub use invalidate::{invalidates, invalidation_targets};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::early::Eagerness;
 use crate::target::QueryRules;
 
 /// How far the cache goes with what the standard permits.
@@ -66,6 +67,10 @@ pub struct Rules {
     /// Request fields removed from cacheable requests, because upstreams answer differently by
     /// them without saying so.
     pub unkeyed_fields: Vec<HeaderName>,
+    /// How eagerly responses are refreshed before they expire.
+    pub early_refresh: Eagerness,
+    /// By how many hundredths lifetimes are shortened at most.
+    pub ttl_jitter_percent: u8,
 }
 
 const IDENTITY_FIELDS: [&str; 8] = [
@@ -114,6 +119,8 @@ impl Default for Rules {
             targeted_fields: vec![HeaderName::from_static("cdn-cache-control")],
             stale_if_error_default: Duration::from_secs(600),
             unkeyed_fields: UNKEYED_FIELDS.map(HeaderName::from_static).to_vec(),
+            early_refresh: Eagerness::default(),
+            ttl_jitter_percent: 0,
         }
     }
 }
@@ -148,4 +155,8 @@ pub struct Route {
     pub query: QueryRules,
     /// Those of [`Rules::unkeyed_fields`] that this route keys, so they stay.
     pub keyed_fields: Vec<HeaderName>,
+    /// Instead of [`Rules::early_refresh`].
+    pub early_refresh: Option<Eagerness>,
+    /// Instead of [`Rules::ttl_jitter_percent`].
+    pub ttl_jitter_percent: Option<u8>,
 }

@@ -97,6 +97,8 @@ fn settings(read: &mut Reader<'_>) -> Config {
         timeouts: timeouts(read),
         rules: Rules {
             profile: read.setting("profile", |text| value::choice(text, PROFILES)),
+            early_refresh: read.setting("early_refresh", value::eagerness),
+            ttl_jitter_percent: read.setting("ttl_jitter", value::percent),
             ..Rules::default()
         },
         tracking_parameters: TrackingParameters::default(),

@@ -99,10 +99,21 @@ fn text(value: &Value, kind: Kind) -> Result<String, String> {
     match (value, kind) {
         (Value::String(text), _) => Ok(text.clone()),
         (Value::Integer(number), Kind::Count) => Ok(number.to_string()),
+        (_, Kind::Number) => number(value),
         (Value::Array(_), Kind::List) => Ok(strings(value)?.join(",")),
         (_, Kind::Text) => Err(wanted("a string in quotes", value)),
         (_, Kind::Count) => Err(wanted("a whole number", value)),
         (_, Kind::List) => Err(wanted("an array of strings", value)),
+    }
+}
+
+/// A number, in the words one would write.
+pub(super) fn number(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        _ => Err(wanted("a number", value)),
     }
 }
 

@@ -7,9 +7,9 @@ use larder_policy::{Identity, QueryRules, Route, TrackingParameters};
 use toml::{Table, Value};
 
 use super::fault::Fault;
-use super::file::{File, no_such_key, strings, wanted};
+use super::file::{File, no_such_key, number, strings, wanted};
 use super::layers::nearest;
-use super::value::{Parsed, choice, duration};
+use super::value::{Parsed, choice, duration, eagerness, percent};
 
 /// The paths that a route is for: text in which each `*` stands for any run of characters, slashes included.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +73,8 @@ const ROUTE_KEYS: &[&str] = &[
     "identity",
     "query",
     "keyed_fields",
+    "early_refresh",
+    "ttl_jitter",
 ];
 const QUERY_KEYS: &[&str] = &["sort", "only", "ignore"];
 
@@ -132,6 +134,8 @@ fn route(reader: &mut TableReader<'_>, tracking: &TrackingParameters) -> Option<
         identity: reader.read("identity", identity).unwrap_or_default(),
         query: query(reader, tracking),
         keyed_fields: reader.read("keyed_fields", field_names).unwrap_or_default(),
+        early_refresh: reader.read("early_refresh", |value| eagerness(&number(value)?)),
+        ttl_jitter_percent: reader.read("ttl_jitter", |value| percent(string(value)?)),
     };
     Some(RouteConfig { path: path?, route })
 }

@@ -9,6 +9,8 @@ pub enum Kind {
     Text,
     /// A whole number, in TOML also without quotes.
     Count,
+    /// A number, in TOML also without quotes.
+    Number,
     /// A list: an array of strings in TOML; elsewhere separated by commas or white space.
     List,
 }
@@ -114,6 +116,10 @@ pub const SETTINGS: &[Setting] = &[
         "The largest response that is stored"),
     Setting::text("origin_concurrency", "LARDER_ORIGIN_CONCURRENCY", "origin-concurrency", Some("256"), "COUNT",
         "How many requests may be under way at the API at once for the cache's sake").kind(Kind::Count),
+    Setting::text("early_refresh", "LARDER_EARLY_REFRESH", "early-refresh", Some("1.0"), "NUMBER",
+        "How eagerly responses that are asked for often are fetched anew shortly before they expire: 0 is never, 2 twice as early as 1").kind(Kind::Number),
+    Setting::text("ttl_jitter", "LARDER_TTL_JITTER", "ttl-jitter", Some("0%"), "PERCENT",
+        "Let responses expire earlier than they might, each by another share of its time up to this one, so that what was stored together doesn't expire together"),
     Setting::text("connections_max", "LARDER_CONNECTIONS_MAX", "connections-max", Some("10000"), "COUNT",
         "How many client connections are served at once").kind(Kind::Count),
     Setting::text("client_header_timeout", "LARDER_CLIENT_HEADER_TIMEOUT", "client-header-timeout", Some("10s"), "DURATION",

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use larder_policy::Eagerness;
+
 use super::{RedisUrl, Secret};
 
 /// What a parser answers: the value, or what is wrong and what would be right.
@@ -75,6 +77,36 @@ pub(super) fn count(text: &str) -> Parsed<usize> {
     match text.parse() {
         Ok(count @ 1..=1_000_000) => Ok(count),
         _ => Err(format!("{text:?} is not a whole number from 1 to 1000000")),
+    }
+}
+
+/// How eager early refreshes are: a decimal number from 0 to 100, to the thousandth.
+pub(super) fn eagerness(text: &str) -> Parsed<Eagerness> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let fits = are_digits(whole) && are_digits(fraction) && fraction.len() <= 3;
+    let thousandths = match fits {
+        true => format!("{whole}{fraction:0<3}").parse::<u32>().ok(),
+        false => None,
+    };
+    match thousandths {
+        Some(beta_thousandths @ 0..=100_000) => Ok(Eagerness { beta_thousandths }),
+        _ => Err(format!(
+            "{text:?} is not a number from 0 to 100 with at most three decimals; write one such as 1.0"
+        )),
+    }
+}
+
+/// A share of at most a half, in whole hundredths.
+pub(super) fn percent(text: &str) -> Parsed<u8> {
+    let number = text
+        .strip_suffix('%')
+        .map(|number| number.trim_end_matches(' '));
+    match number.and_then(|number| number.parse().ok()) {
+        Some(percent @ 0..=50) => Ok(percent),
+        _ => Err(format!(
+            "{text:?} is not a share from 0% to 50%; write one such as 10%"
+        )),
     }
 }
 

@@ -22,6 +22,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+use xxhash_rust::xxh3::Xxh3;
 
 /// An answer that everybody who wants the same may have.
 #[derive(Debug, Clone)]
@@ -241,8 +242,10 @@ impl Engine {
                     .head_received(job, landed, &entry, response, times)
                     .await;
             }
+            // With a permit, what is still fresh was to be refreshed early: an error is no reason to give it up.
+            let is_early = job.permit.is_some() && entry.policy.ttl_s(times.response_time) > 0;
             if is_server_error(response.status)
-                && stale_on_error(&entry.policy, &job.lookup, times.response_time)
+                && (is_early || stale_on_error(&entry.policy, &job.lookup, times.response_time))
             {
                 let how = How::StaleIfError(ErrorCause::Status(response.status.as_u16()));
                 return share(&job, landed, Ended::Stored { entry, how });
@@ -446,6 +449,7 @@ impl Engine {
         ) {
             Storable::No(why) => Err(why),
             Storable::Yes(policy) => {
+                let policy = self.jittered(policy, &job.key, &job.route, headers);
                 let vary = selected_by(&job.route, headers)?;
                 let selecting = vary.as_ref().map(|spec| selecting(spec, &job.client));
                 Ok(Keep {
@@ -455,6 +459,29 @@ impl Engine {
                 })
             }
         }
+    }
+
+    /// What is stored together shall not expire together. By what the response says of itself, so that all replicas agree.
+    pub(super) fn jittered(
+        &self,
+        policy: StoredPolicy,
+        key: &CacheKey,
+        route: &Route,
+        headers: &HeaderMap,
+    ) -> StoredPolicy {
+        let percent = route.ttl_jitter_percent;
+        let percent = percent.unwrap_or(self.config.rules.ttl_jitter_percent);
+        if percent == 0 {
+            return policy;
+        }
+        let mut hash = Xxh3::new();
+        hash.update(key.as_bytes());
+        for name in [header::DATE, header::ETAG, header::LAST_MODIFIED] {
+            if let Some(value) = headers.get(name) {
+                hash.update(value.as_bytes());
+            }
+        }
+        policy.shortened(percent, hash.digest())
     }
 
     fn is_too_large(&self, headers: &HeaderMap) -> bool {

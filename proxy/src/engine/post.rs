@@ -101,6 +101,8 @@ impl Engine {
         let (Storable::Yes(policy), Some(length)) = (decided, framed_length(response)) else {
             return None;
         };
+        let key = self.key(&authority, &target, route);
+        let policy = self.jittered(policy, &key, route, response);
         let vary = selected_by(route, response).ok()?;
         let selecting = vary
             .as_ref()
@@ -109,7 +111,7 @@ impl Engine {
         insert_date(&mut headers, times.response_time);
         Some(PostAnswer {
             entry: Entry {
-                key: self.key(&authority, &target, route),
+                key,
                 vary,
                 selecting: selecting.into(),
                 status,

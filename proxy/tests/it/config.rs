@@ -752,3 +752,52 @@ proptest! {
         let _ = from_file(&format!("{key} = {value}"));
     }
 }
+
+#[test]
+fn early_refresh_and_jitter_are_read_to_the_last_digit_and_no_further() {
+    let read = |text: &str| {
+        from_file(text).map(|config| {
+            let rules = config.rules;
+            (
+                rules.early_refresh.beta_thousandths,
+                rules.ttl_jitter_percent,
+            )
+        })
+    };
+    assert_eq!(read("").unwrap(), (1000, 0));
+    for (text, beta_thousandths) in [
+        ("0", 0),
+        ("1", 1000),
+        ("0.001", 1),
+        ("2.5", 2500),
+        ("\"1.25\"", 1250),
+        ("100", 100_000),
+    ] {
+        let read = read(&format!("early_refresh = {text}")).unwrap();
+        assert_eq!(read.0, beta_thousandths, "{text}");
+    }
+    for text in [
+        "-1", "100.001", "101", "\"\"", "\"1.\"", "\".5\"", "0.0001", "nan", "true",
+    ] {
+        let faults = faults(from_file(&format!("early_refresh = {text}")));
+        assert_eq!(faults.len(), 1, "{text}");
+        assert_eq!(faults[0].0, "early_refresh", "{text}");
+    }
+    for (text, percent) in [("0%", 0), ("10%", 10), ("10 %", 10), ("50%", 50)] {
+        assert_eq!(
+            read(&format!("ttl_jitter = \"{text}\"")).unwrap().1,
+            percent
+        );
+    }
+    for text in ["51%", "10", "-1%", "%", "1.5%"] {
+        assert_eq!(
+            faults(from_file(&format!("ttl_jitter = \"{text}\""))).len(),
+            1
+        );
+    }
+    let route =
+        from_file("[[route]]\npath = \"/a\"\nearly_refresh = 0\nttl_jitter = \"5%\"").unwrap();
+    let route = route.route_for("/a");
+    assert_eq!(route.early_refresh.unwrap().beta_thousandths, 0);
+    assert_eq!(route.ttl_jitter_percent, Some(5));
+}

@@ -6,6 +6,7 @@ mod caching;
 mod cli;
 mod config;
 mod drain;
+mod early;
 mod env_example;
 mod failures;
 mod fairness;

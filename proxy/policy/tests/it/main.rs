@@ -2,6 +2,7 @@
 
 mod differential;
 mod directives;
+mod early;
 mod freshness;
 mod groups;
 mod invalidate;
