@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -61,6 +61,8 @@ pub struct Front {
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
     open: Arc<AtomicU64>,
+    /// For Pingora, when it shall not know that we are draining.
+    never: ShutdownWatch,
 }
 
 impl std::fmt::Debug for Front {
@@ -79,7 +81,9 @@ enum Read {
     },
     Http2,
     Fault(Fault),
-    /// The client went away, or stayed idle for too long, or we are draining.
+    /// Not a byte for too long, or for a moment while we are draining: the connection is ours to end.
+    Silent,
+    /// The client went away.
     Closed,
 }
 
@@ -99,6 +103,7 @@ impl Front {
             metrics,
             places,
             open: Arc::default(),
+            never: watch::channel(false).1,
         })
     }
 
@@ -119,7 +124,7 @@ impl Front {
         for accepted in self.accepted_already(listener) {
             self.clone().start(accepted, &connections, &draining);
         }
-        self.proxy.http_cleanup().await;
+        // Not Pingora's own clean-up: it makes it drop requests that it has not begun to read, and it never waits for one here.
         connections.close();
         if timeout(self.timeouts.drain, connections.wait())
             .await
@@ -198,9 +203,7 @@ impl Front {
             .read_head(&mut first, &mut buffer, true, &mut draining)
             .await;
         if matches!(read, Read::Http2) {
-            first.rewind(&buffer);
-            self.proxy.process_new(Box::new(first), &draining).await;
-            return;
+            return self.http2(Box::new(first), buffer, draining).await;
         }
         let mut stream: Stream = Box::new(first);
         loop {
@@ -208,10 +211,13 @@ impl Front {
                 Read::Head { head_bytes, body } => {
                     let head = buffer.get(..head_bytes).unwrap_or_default();
                     let parsed = (body == Body::None).then(|| Parsed::new(head)).flatten();
-                    // Whoever has sent several requests at once gets all the answers.
-                    let last = *draining.borrow() && buffer.len() <= head_bytes;
                     let served = match parsed {
-                        Some(parsed) => self.lane.serve(&mut stream, &parsed, client, last).await,
+                        Some(parsed) => {
+                            // Whoever has sent several requests at once gets all the answers.
+                            let more = buffer.len() > head_bytes;
+                            let last = || !more && *draining.borrow();
+                            self.lane.serve(&mut stream, &parsed, client, last).await
+                        }
                         None => Served::Passes,
                     };
                     match served {
@@ -228,11 +234,25 @@ impl Front {
                     }
                 }
                 Read::Fault(fault) => return refuse::refuse(stream, fault, &self.metrics).await,
+                Read::Silent => return refuse::close(stream).await,
                 Read::Closed | Read::Http2 => return,
             }
             read = self
                 .read_head(&mut stream, &mut buffer, false, &mut draining)
                 .await;
+        }
+    }
+
+    /// A connection that speaks HTTP/2: Pingora's until its end, which comes soon once draining has begun.
+    async fn http2(&self, stream: Stream, read: BytesMut, mut draining: ShutdownWatch) {
+        if *draining.borrow() {
+            // Pingora waits for a change, and this one was seen while we waited for the preface.
+            draining.mark_changed();
+        }
+        let (gate, mut returned) = Gate::new(stream, Rest::Open, false, read);
+        self.proxy.process_new(Box::new(gate), &draining).await;
+        if let Ok((stream, _)) = returned.try_recv() {
+            refuse::close(stream).await;
         }
     }
 
@@ -254,18 +274,30 @@ impl Front {
                 return None;
             }
         };
-        let gate = Gate::new(stream, rest, upgrade, buffer.split());
+        // Pingora says at its beginning whether an answer is the last, which one with another request behind it is not.
+        let draining = match buffer.is_empty() {
+            true => draining,
+            false => &self.never,
+        };
+        let (gate, mut returned) = Gate::new(stream, rest, upgrade, buffer.split());
         let mut session = ServerSession::new_http1(Box::new(gate));
         session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
         let mut settings = HttpPersistentSettings::for_session(&session);
         settings.set_pipelined_prefix(own);
         settings.apply_to_session(&mut session);
-        let reused = self.proxy.process_new_http(session, draining).await?;
-        let (stream, _) = reused.consume();
-        let gate = stream.into_any().downcast::<Gate>().ok()?;
-        let (stream, next) = gate.open();
-        buffer.extend_from_slice(&next);
-        Some(stream)
+        let persists = self
+            .proxy
+            .process_new_http(session, draining)
+            .await
+            .map(drop)
+            .is_some();
+        let (stream, next) = returned.try_recv().ok()?;
+        if persists {
+            *buffer = next;
+            return Some(stream);
+        }
+        refuse::close(stream).await;
+        None
     }
 
     /// Reads until the buffer holds a whole head, or the beginning of HTTP/2.
@@ -287,11 +319,12 @@ impl Front {
             let began = tokio::select! {
                 biased;
                 began = timeout(patience, stream.read_buf(buffer)) => began,
-                () = drained(draining) => return Read::Closed,
+                () = drained(draining) => return Read::Silent,
             };
             match began {
                 Ok(Ok(bytes)) if bytes > 0 => {}
-                _ => return Read::Closed,
+                Ok(_) => return Read::Closed,
+                Err(_) => return Read::Silent,
             }
         }
         let rest = self.finish_head(stream, buffer, first);

@@ -3,21 +3,25 @@
 //! Pingora finds the end of chunked content by rules laxer than ours, and takes whatever comes behind a request while that is
 //! being answered for an offence. Behind the gate it sees content that passed [`Chunks`], and then silence: the next request's
 //! bytes wait here. When the answer switches protocols (101) the gate opens: what waits, and what follows, is no HTTP any more.
+//!
+//! Pingora drops a connection that it is done with, and bytes that have come by then would make that a reset, which can destroy the
+//! answer on its way (RFC 9112 §9.6). So a gate that is dropped gives its connection back.
 
 use super::chunks::{Broken, Chunks};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
-use std::io;
+use std::io::{self, Cursor};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 /// Bytes of following requests that wait here; more wait in the socket.
 const HELD_BYTES_MAX: usize = 4096;
@@ -33,6 +37,9 @@ pub(super) enum Rest {
     Open,
 }
 
+/// Where the connection, and what has come of the next request, is found once the gate was dropped.
+pub(super) type Returned = oneshot::Receiver<(Stream, BytesMut)>;
+
 /// A connection for the length of one request.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -41,24 +48,27 @@ pub(super) struct Gate {
     /// An upgrade was asked for and not yet answered.
     may_open: bool,
     held: BytesMut,
+    back: Option<oneshot::Sender<(Stream, BytesMut)>>,
 }
 
 impl Gate {
     /// `may_open` when the request asks for an upgrade; `held` is what has come behind it.
-    pub(super) fn new(stream: Stream, rest: Rest, may_open: bool, held: BytesMut) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        rest: Rest,
+        may_open: bool,
+        held: BytesMut,
+    ) -> (Self, Returned) {
+        let (back, returned) = oneshot::channel();
         let mut gate = Self {
             stream,
             rest,
             may_open,
             held,
+            back: Some(back),
         };
         gate.settle();
-        gate
-    }
-
-    /// The connection again, and what has come of the next request.
-    pub(super) fn open(self) -> (Stream, Bytes) {
-        (self.stream, self.held.freeze())
+        (gate, returned)
     }
 
     /// Shuts once the request is complete.
@@ -120,6 +130,17 @@ impl Gate {
     }
 }
 
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let nothing = Box::new(Cursor::new(Vec::new()));
+        let stream = std::mem::replace(&mut self.stream, nothing);
+        if let Some(back) = self.back.take() {
+            // Whoever wants neither has gone.
+            drop(back.send((stream, self.held.split())));
+        }
+    }
+}
+
 impl AsyncRead for Gate {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -129,7 +150,10 @@ impl AsyncRead for Gate {
         if matches!(self.rest, Rest::None) {
             return self.poll_idle(cx);
         }
-        if matches!(self.rest, Rest::Open) && !self.held.is_empty() {
+        if matches!(self.rest, Rest::Open) {
+            if self.held.is_empty() {
+                return Pin::new(&mut self.stream).poll_read(cx, buf);
+            }
             let bytes = self.held.len().min(buf.remaining());
             buf.put_slice(&self.held.split_to(bytes));
             return Poll::Ready(Ok(()));
@@ -235,21 +259,19 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// A gate behind a whole request for an upgrade, behind which "early" has come; and its client.
-    async fn gate() -> (Gate, TcpStream) {
+    /// A gate behind a whole request for an upgrade, behind which "early" has come; what is returned of it, and its client.
+    async fn gate() -> (Gate, Returned, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         let stream = Box::new(L4Stream::from(accepted.unwrap().0));
-        (
-            Gate::new(stream, Rest::None, true, "early".into()),
-            client.unwrap(),
-        )
+        let (gate, returned) = Gate::new(stream, Rest::None, true, "early".into());
+        (gate, returned, client.unwrap())
     }
 
     #[tokio::test]
     async fn the_gate_opens_for_another_protocol_with_all_that_came_early() {
-        let (mut gate, mut client) = gate().await;
+        let (mut gate, _returned, mut client) = gate().await;
         gate.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
             .await
             .unwrap();
@@ -265,12 +287,20 @@ mod tests {
 
     #[tokio::test]
     async fn the_gate_stays_shut_when_the_upgrade_is_declined() {
-        let (mut gate, _client) = gate().await;
+        let (mut gate, mut returned, mut client) = gate().await;
         // What looks like a head in the content is none.
         for written in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 101 "] {
             gate.write_all(written.as_bytes()).await.unwrap();
             assert!(matches!(gate.rest, Rest::None), "{written}");
         }
-        assert_eq!(gate.open().1, "early");
+        drop(gate);
+        let (mut stream, held) = returned.try_recv().unwrap();
+        assert_eq!(held, "early");
+        stream.write_all(b"still open").await.unwrap();
+        stream.flush().await.unwrap();
+        drop(stream);
+        let mut read = String::new();
+        client.read_to_string(&mut read).await.unwrap();
+        assert!(read.ends_with("still open"), "{read}");
     }
 }

@@ -58,13 +58,13 @@ impl Sent {
 }
 
 impl Lane {
-    /// Answers one request. `last` says that no other may follow, because the process is ending.
+    /// Answers one request. `last` says, when the answer is there, that no other may follow, because the process is ending.
     pub(super) async fn serve<S: AsyncWrite + Unpin>(
         &self,
         stream: &mut S,
         parsed: &Parsed,
         client: IpAddr,
-        last: bool,
+        last: impl Fn() -> bool,
     ) -> Served {
         let started = Instant::now();
         let now = clock::now();
@@ -76,7 +76,7 @@ impl Lane {
             Err(_) => return Served::Closes,
         };
         let mut sent = Sent::of(&response);
-        let persists = parsed.persists() && !last;
+        let persists = parsed.persists() && !last();
         let mut written = respond(&mut out, parsed, response, persists, now).await;
         if let Err(BrokenOff::Upstream(failure)) = written
             && out.take_back()
