@@ -24,6 +24,7 @@ mod process;
 mod ranges;
 mod redis_sets;
 mod redis_tier;
+mod redis_words;
 mod rfc9111;
 mod selection;
 mod smuggling;

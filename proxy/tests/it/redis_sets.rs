@@ -182,21 +182,28 @@ async fn tls_is_verified_by_the_authority_named_and_by_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_behind_tls_and_a_user_is_used_whole() {
+    let upstream = echo().await;
+    let set = ClusterSet::start_with_tls().await;
+    for node in &set.nodes {
+        node.ask::<()>(&documented_grant());
+    }
+    let (url, ca) = (set.url(), set.nodes[0].ca());
+    let url = url.replace("://", "://larder:p%40ss%2Fword@");
+    let settings = [("redis_ca", ca.to_str().unwrap()), ("namespace", "news")];
+    let proxy = proxy(&upstream, &url, &settings).await;
+    for target in targets(30) {
+        hits(&proxy, &target).await;
+    }
+    assert!(set.primaries().all(|node| !keys(node).is_empty()));
+    assert_eq!(errors(&proxy, "refused").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_just_the_documented_rights_suffices() {
     let upstream = echo().await;
     let redis = PrivateRedis::start_on_tcp().await;
-    let documentation = include_str!("../../../docs/REDIS.md");
-    let rule = documentation
-        .lines()
-        .find(|line| line.starts_with("ACL SETUSER"));
-    let mut grant = redis::Cmd::new();
-    for word in rule.expect("the documented line").split(' ') {
-        grant.arg(
-            word.replace("NAMESPACE", "news")
-                .replace("PASSWORD", "p@ss/word"),
-        );
-    }
-    redis.ask::<()>(&grant);
+    redis.ask::<()>(&documented_grant());
     redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg("off"));
     let url = format!("redis://larder:p%40ss%2Fword@127.0.0.1:{}", redis.port());
     let proxy = proxy(&upstream, &url, &[("namespace", "news")]).await;
@@ -204,6 +211,19 @@ async fn a_user_with_just_the_documented_rights_suffices() {
     assert_eq!(proxy.purge("http://api.example/a").await.status, 200);
     assert_eq!(result(&proxy, "/a").await, "MISS");
     assert_eq!(errors(&proxy, "refused").await, 0.0);
+}
+
+/// The line in the documentation, for this namespace and password.
+fn documented_grant() -> redis::Cmd {
+    let documentation = include_str!("../../../docs/REDIS.md");
+    let mut lines = documentation.lines();
+    let rule = lines.find(|line| line.starts_with("ACL SETUSER"));
+    let mut grant = redis::Cmd::new();
+    for word in rule.expect("the documented line").split(' ') {
+        let word = word.replace("NAMESPACE", "news");
+        grant.arg(word.replace("PASSWORD", "p@ss/word"));
+    }
+    grant
 }
 
 /// What the proxy has counted of one kind of trouble with Redis.

@@ -17,8 +17,11 @@ use tokio::time::timeout;
 
 use super::dial::{Dialer, Place, Wire};
 use super::finder::Finder;
-use super::node::{CONNECT_MAX, Common, Fault, Manner, Node, PING_MAX, jitter, pause};
+use super::node::{
+    CONNECT_MAX, Common, Fault, Manner, Node, Why, is_from_server, jitter, pause, turns_us_away,
+};
 use super::slots::{self, Range, Redirect, SLOTS};
+use crate::store::counters::RedisError;
 
 /// How often the nodes are asked who holds what, when nothing is odd.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -124,11 +127,18 @@ impl Cluster {
         let mut failures = 0;
         loop {
             match self.learn().await {
-                Some(ranges) => {
+                Ok(ranges) => {
                     failures = 0;
                     self.install(ranges, &mut tasks, &mut handles);
                 }
-                None => failures += 1,
+                Err(why) => {
+                    let errors = self.common.counters.errors(RedisError::Connection);
+                    errors.add_one();
+                    if failures == 0 {
+                        tracing::warn!("{}; serving without it", why.as_str());
+                    }
+                    failures += 1;
+                }
             }
             let calm = if failures == 0 && self.is_up() {
                 REFRESH
@@ -143,34 +153,42 @@ impl Cluster {
 
     /// What most of the connected nodes say, so that one which is cut off and behind its time isn't
     /// believed. Without a connection, what the first of the known places says that answers.
-    async fn learn(&self) -> Option<Vec<Range>> {
+    async fn learn(&self) -> Result<Vec<Range>, Why> {
         let map = self.map();
         let connected = map.nodes.iter().filter(|(_, node)| node.is_up());
         let words = connected.map(|(place, node)| self.ranges_by(node.wire(), place));
         let words = join_all(words).await.into_iter().flatten().collect();
         if let Some(ranges) = most_frequent(words) {
-            return Some(ranges);
+            return Ok(ranges);
         }
+        let mut why = Why::Unreachable;
         for place in self.seeds.iter().chain(map.nodes.keys()) {
-            if let Some(ranges) = self.ranges_by(None, place).await {
-                return Some(ranges);
+            match self.ranges_by(None, place).await {
+                // What a node that answers has against us tells more than that another is away.
+                Err(Why::Unreachable) => {}
+                Err(reason) => why = reason,
+                learned => return learned,
             }
         }
-        None
+        Err(why)
     }
 
-    async fn ranges_by(&self, known: Option<Wire>, place: &Place) -> Option<Vec<Range>> {
+    async fn ranges_by(&self, known: Option<Wire>, place: &Place) -> Result<Vec<Range>, Why> {
         let mut cmd = redis::cmd("CLUSTER");
         cmd.arg("SLOTS");
         let ask = async {
             let wire = match known {
                 Some(wire) => wire,
-                None => self.dialer.wire(place).await.ok()?,
+                None => self.dialer.wire(place).await?,
             };
-            wire.ask(&cmd).await.ok()
+            wire.ask(&cmd).await
         };
-        let answer = timeout(CONNECT_MAX.min(PING_MAX), ask).await.ok()??;
-        slots::ranges(&answer, place)
+        match timeout(CONNECT_MAX, ask).await {
+            Ok(Ok(answer)) => slots::ranges(&answer, place).ok_or(Why::NoCluster),
+            Ok(Err(error)) if turns_us_away(&error) => Err(Why::TurnedAway),
+            Ok(Err(error)) if is_from_server(&error) => Err(Why::NoCluster),
+            Ok(Err(_)) | Err(_) => Err(Why::Unreachable),
+        }
     }
 
     /// Keeps the nodes that are still primaries, with their connections; begins to connect to others.

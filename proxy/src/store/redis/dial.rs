@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::select_ok;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult,
@@ -150,8 +151,7 @@ impl Dialer {
             Place::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
             Place::Tcp(host) => host,
         };
-        let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
-        stream.set_nodelay(true)?;
+        let stream = tcp(host).await?;
         let Some(tls) = &self.tls else {
             return Ok(Box::new(stream));
         };
@@ -160,6 +160,20 @@ impl Dialer {
         let connector = TlsConnector::from(Arc::clone(tls));
         Ok(Box::new(connector.connect(name, stream).await?))
     }
+}
+
+/// To whichever of a name's addresses answers first: one that is dead must not use up the time.
+async fn tcp(host: &Host) -> std::io::Result<TcpStream> {
+    let addresses = tokio::net::lookup_host((host.name.as_str(), host.port)).await?;
+    let attempts: Vec<_> = addresses
+        .map(|address| Box::pin(TcpStream::connect(address)))
+        .collect();
+    if attempts.is_empty() {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
+    let (stream, _others) = select_ok(attempts).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Does the server not know the newer protocol, rather than us?

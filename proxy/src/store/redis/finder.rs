@@ -17,7 +17,7 @@ use super::state::text;
 use crate::config::Host;
 
 /// A Sentinel that takes longer is not waited for, connecting included.
-const SENTINEL_MAX: Duration = Duration::from_millis(300);
+const SENTINEL_MAX: Duration = Duration::from_millis(500);
 
 /// Who knows where the server is.
 #[derive(Debug)]

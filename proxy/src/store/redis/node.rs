@@ -124,6 +124,9 @@ enum End {
     Broken,
     /// They work, but another server may be the right one.
     Outdated,
+    /// They work, but most Sentinels name another server. What this one is told from now on, purges
+    /// among it, may be lost.
+    Replaced,
 }
 
 impl Node {
@@ -231,7 +234,7 @@ impl Node {
                     self.take_up(&wires, &mut role_told).await;
                     let end = self.watch(&wires).await;
                     drop(wires);
-                    if end == End::Broken {
+                    if end != End::Outdated {
                         self.lose();
                     }
                 }
@@ -330,7 +333,7 @@ impl Node {
                 return End::Outdated;
             }
             if self.finder.is_elsewhere(&wires.place).await {
-                return End::Outdated;
+                return End::Replaced;
             }
         }
     }
@@ -344,15 +347,19 @@ pub(super) enum Why {
     NoMaster,
     NoSentinel,
     UnknownMaster,
+    NoCluster,
 }
 
 impl Why {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "Redis can't be reached",
             Self::TurnedAway => "Redis wants another user or password",
             Self::NoMaster => "the Redis that the Sentinels name is no master (yet)",
             Self::NoSentinel => "no Sentinel of Redis answers",
+            Self::NoCluster => {
+                "this Redis is no Cluster with slots, or its user may not ask CLUSTER SLOTS"
+            }
             Self::UnknownMaster => "the Sentinels know no master of Redis by the URL's name",
         }
     }

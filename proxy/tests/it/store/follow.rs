@@ -4,6 +4,7 @@ use larder_proxy::store::Note;
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
+use crate::support::fault::{FaultProxy, Mode};
 
 const CHANNEL: &str = "larder:news";
 
@@ -51,4 +52,29 @@ async fn a_follower_is_told_when_it_may_have_missed_something() {
     assert_eq!(next(&mut notes).await, message("a"));
     redis.ask::<()>(redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub"));
     assert_eq!(next(&mut notes).await, Note::Connected, "after a cut");
+}
+
+#[tokio::test]
+async fn a_follower_notices_silence_and_comes_back() {
+    let redis = PrivateRedis::start_on_tcp().await;
+    let way = FaultProxy::before(([127, 0, 0, 1], redis.port()).into()).await;
+    let url = format!("redis://{}", way.address);
+    let tier = RedisTier::new(&url, "larder", PATIENT).expect("a URL");
+    let mut notes = tier.follow(CHANNEL);
+    assert_eq!(next(&mut notes).await, Note::Connected);
+    let before = way.connections();
+    way.set(Mode::BlackHole);
+    // Two attempts in vain to ask take longer than to notice that nobody is to be heard.
+    until("it has tried to connect twice", async || {
+        way.connections() >= before + 4
+    })
+    .await;
+    way.set(Mode::Pass);
+    assert_eq!(next(&mut notes).await, Note::Connected);
+    until("somebody listens", async || publish(&redis, "a") > 0).await;
+    let mut note = next(&mut notes).await;
+    while note == Note::Connected {
+        note = next(&mut notes).await;
+    }
+    assert_eq!(note, message("a"));
 }

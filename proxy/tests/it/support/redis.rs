@@ -25,6 +25,22 @@ enum Listen {
     },
 }
 
+/// For `localhost` and 127.0.0.1, vouched for by itself; in PEM.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    own: String,
+    key: String,
+}
+
+impl Certificate {
+    pub(super) fn new() -> Self {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let (own, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        Self { own, key }
+    }
+}
+
 /// Ports that nobody listens on, all different.
 pub(super) fn free_ports<const N: usize>() -> [u16; N] {
     // All are held until each is known.
@@ -67,20 +83,32 @@ impl PrivateRedis {
     /// One that speaks TLS, with a certificate for `localhost` and 127.0.0.1.
     pub(crate) async fn start_with_tls() -> Self {
         let [port] = free_ports();
+        let mut redis = Self::absent_with_tls(port, &Certificate::new(), Vec::new());
+        redis.run().await;
+        redis
+    }
+
+    /// The same, not started yet.
+    pub(super) fn absent_with_tls(
+        port: u16,
+        certificate: &Certificate,
+        options: Vec<String>,
+    ) -> Self {
         let mut redis = Self::absent(Listen::Tls { port });
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certified = rcgen::generate_simple_self_signed(names).expect("a certificate");
-        let write = |path: &Path, text: String| std::fs::write(path, text).expect("a file");
-        write(&redis.ca(), certified.cert.pem());
+        redis.options = options;
         let key = redis.folder.join("key.pem");
-        write(&key, certified.signing_key.serialize_pem());
+        for (path, text) in [
+            (redis.ca(), &certificate.own),
+            (key.clone(), &certificate.key),
+        ] {
+            std::fs::write(path, text).expect("a file");
+        }
         for (option, path) in [("cert", redis.ca()), ("key", key), ("ca-cert", redis.ca())] {
             let path = path.display().to_string();
             redis.options.extend([format!("--tls-{option}-file"), path]);
         }
-        let options = ["--tls-auth-clients", "no"].map(str::to_owned);
-        redis.options.extend(options);
-        redis.run().await;
+        let lenient = ["--tls-auth-clients", "no"].map(str::to_owned);
+        redis.options.extend(lenient);
         redis
     }
 

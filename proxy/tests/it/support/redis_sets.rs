@@ -2,7 +2,7 @@
 //!
 //! Each server is a [`PrivateRedis`]; killing one of them makes a real failover, within seconds.
 
-use super::redis::{PrivateRedis, free_ports};
+use super::redis::{Certificate, PrivateRedis, free_ports};
 use super::wait::until;
 
 /// The name under which the Sentinels know the master.
@@ -185,41 +185,60 @@ impl SentinelSet {
 #[derive(Debug)]
 pub(crate) struct ClusterSet {
     pub(crate) nodes: Vec<PrivateRedis>,
+    scheme: &'static str,
 }
 
 const PRIMARIES: usize = 3;
 const NODES: usize = 2 * PRIMARIES;
-/// How long a primary is silent before it counts as gone.
-const NODE_TIMEOUT_MS: &str = "1000";
+/// A primary that is silent for a second counts as gone; its replica is good, however late it is.
+const CLUSTER_OPTIONS: [&str; 8] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "1000",
+    "--cluster-require-full-coverage",
+    "no",
+    "--cluster-replica-validity-factor",
+    "0",
+];
 
 impl ClusterSet {
     /// All slots held, all replicas in step.
     pub(crate) async fn start() -> Self {
-        let [ports, bus_ports] = {
-            let all = free_ports::<{ 2 * NODES }>();
-            [all[..NODES].to_vec(), all[NODES..].to_vec()]
-        };
+        Self::start_as(None).await
+    }
+
+    /// The same over TLS, also among each other, with a certificate for 127.0.0.1.
+    pub(crate) async fn start_with_tls() -> Self {
+        Self::start_as(Some(Certificate::new())).await
+    }
+
+    async fn start_as(certificate: Option<Certificate>) -> Self {
+        let all = free_ports::<{ 2 * NODES }>();
+        let (ports, bus_ports) = all.split_at(NODES);
         let node = |(port, bus): (&u16, &u16)| {
-            let own = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-node-timeout",
-                NODE_TIMEOUT_MS,
-                "--cluster-require-full-coverage",
-                "no",
-                "--cluster-replica-validity-factor",
-                "0",
-                "--cluster-port",
-                &bus.to_string(),
-            ];
-            PrivateRedis::absent_at(*port, &options(&own), None)
+            let bus = bus.to_string();
+            let mut own = CLUSTER_OPTIONS.to_vec();
+            own.extend(["--cluster-port", &bus]);
+            match &certificate {
+                None => PrivateRedis::absent_at(*port, &options(&own), None),
+                Some(certificate) => {
+                    own.extend(["--tls-cluster", "yes", "--tls-replication", "yes"]);
+                    PrivateRedis::absent_with_tls(*port, certificate, options(&own))
+                }
+            }
         };
-        let nodes = ports.iter().zip(&bus_ports).map(node).collect();
-        let mut set = Self { nodes };
+        let nodes = ports.iter().zip(bus_ports).map(node).collect();
+        let scheme = if certificate.is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        let mut set = Self { nodes, scheme };
         for node in &mut set.nodes {
             node.run().await;
         }
-        set.introduce(&bus_ports).await;
+        set.introduce(bus_ports).await;
         set.share_slots().await;
         set.until_whole().await;
         set
@@ -279,8 +298,8 @@ impl ClusterSet {
     pub(crate) fn url(&self) -> String {
         let ports = [&self.nodes[0], &self.nodes[4]].map(PrivateRedis::port);
         format!(
-            "redis+cluster://127.0.0.1:{},127.0.0.1:{}",
-            ports[0], ports[1]
+            "{}+cluster://127.0.0.1:{},127.0.0.1:{}",
+            self.scheme, ports[0], ports[1]
         )
     }
 
