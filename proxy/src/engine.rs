@@ -40,10 +40,13 @@ pub use purge::{PurgeFault, Purged};
 pub(crate) use respond::{X_CACHE, label, own};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Interim responses that may wait to be written to a client: hints that come faster than it reads are of no use to it.
 pub const INTERIM_HEADS_MAX: usize = 16;
+
+/// Removals from Redis that may go on behind the answers that caused them.
+const REMOVALS_MAX: usize = 1024;
 
 /// Bodies on their way may hold this much, also where memory stores next to nothing and Redis holds what is stored.
 const FILLS_BYTES_MIN: usize = 1 << 20;
@@ -121,6 +124,8 @@ pub struct Engine {
     /// How this proxy names itself in `Via`.
     via: String,
     hosts_seen: purge::HostsSeen,
+    /// Removals from Redis that nobody waits for any more.
+    removals: Arc<Semaphore>,
 }
 
 impl Engine {
@@ -141,6 +146,7 @@ impl Engine {
             fills,
             via,
             hosts_seen: purge::HostsSeen::default(),
+            removals: Arc::new(Semaphore::new(REMOVALS_MAX)),
         })
     }
 

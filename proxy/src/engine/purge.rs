@@ -5,6 +5,7 @@ use super::plan::SCHEME;
 use super::{Engine, Request};
 use crate::clock;
 use crate::config::UpstreamHost;
+use crate::store::RedisState;
 use http::{HeaderMap, StatusCode};
 use larder_policy::{
     CacheKey, canonical_authority, canonical_target, invalidated_groups, invalidates,
@@ -12,6 +13,8 @@ use larder_policy::{
 };
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Hosts remembered for purges that name none. An upstream that answers more names than this must be purged with the name.
 const HOSTS_SEEN_MAX: usize = 1024;
@@ -151,9 +154,26 @@ impl Engine {
     }
 
     /// Takes a URL's responses away and lets nobody join the fetches that are under way. Redis out of reach is its own
-    /// breaker's and counter's matter: the request that caused this has been answered.
+    /// breaker's and counter's matter: the request that caused this has been answered, and that answer waits for Redis no
+    /// longer than a look-up does, and not at all while Redis is known to be away. The removal goes on behind it.
     pub(super) async fn forget(&self, key: &CacheKey) {
         self.flights.forget(key);
-        let _ = self.store.purge(key).await;
+        let patience = match self.store.redis_state() {
+            RedisState::Connected => self.config.redis_timeout,
+            RedisState::Off | RedisState::Down => Duration::ZERO,
+        };
+        let (store, owned) = (self.store.clone(), key.clone());
+        let mut removal = Box::pin(async move { store.purge(&owned).await.is_ok() });
+        // Its first step, and with it memory, is done in any case.
+        if timeout(patience, &mut removal).await.is_ok() {
+            return;
+        }
+        match self.removals.clone().try_acquire_owned() {
+            Ok(room) => drop(tokio::spawn(async move {
+                removal.await;
+                drop(room);
+            })),
+            Err(_) => tracing::warn!("too many removals wait for Redis; one is left out"),
+        }
     }
 }

@@ -276,3 +276,17 @@ async fn a_redis_that_evicts_what_it_just_got_is_missed_by_no_client() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_an_unsafe_request_does_not_wait_for_a_slow_redis() {
+    let world = World::start(PrivateRedis::start().await).await;
+    let (delay, count) = (Duration::from_millis(300), 40);
+    world.link.set(Mode::Delay(delay));
+    let begin = std::time::Instant::now();
+    for _ in 0..count {
+        let post = world.replicas[0].send(reqwest::Method::POST, "/post/1", &[], "x");
+        assert_eq!(post.await.status, 200);
+    }
+    // There and back for each would take twice as long as this.
+    assert!(begin.elapsed() < delay * count, "{:?}", begin.elapsed());
+}
