@@ -18,17 +18,18 @@ use crate::clock;
 use crate::config::{Config, UpstreamHost};
 use crate::dice::chance;
 use crate::fill;
-use crate::flight::{Flights, Published, TooLong, Turn, Waiter};
+use crate::flight::{Flights, Next, Published, Turn, Waiter};
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::store::{Entry, Found, Store};
 pub use crate::upstream::Interim;
 use crate::upstream::{Upstream, UpstreamBody};
+use crate::usual::Usual;
 use bytes::Bytes;
 use fetch::{Ended, How, Job, Landed, Shared};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
-    ErrorCause, Failure, Forward, Outcome, Pass, Reuse, StaleWhy, refresh_early, reuse,
+    ErrorCause, Failure, Forward, Outcome, Pass, Reuse, Route, StaleWhy, refresh_early, reuse,
     stale_on_error,
 };
 use partial::PartJudged;
@@ -38,8 +39,8 @@ pub use plan::via_pseudonym;
 pub use post::PostAnswer;
 pub use purge::{PurgeFault, Purged};
 pub(crate) use respond::{X_CACHE, label, own};
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Interim responses that may wait to be written to a client: hints that come faster than it reads are of no use to it.
@@ -126,6 +127,9 @@ pub struct Engine {
     hosts_seen: purge::HostsSeen,
     /// Removals from Redis that nobody waits for any more.
     removals: Arc<Semaphore>,
+    /// How long fetches usually take, by route, and on no route.
+    usual: Vec<Arc<Mutex<Usual>>>,
+    usual_elsewhere: Arc<Mutex<Usual>>,
 }
 
 impl Engine {
@@ -137,6 +141,7 @@ impl Engine {
     ) -> Arc<Self> {
         let via = via_pseudonym(&config);
         let fills = fill::Budget::new(config.memory_bytes_max.max(FILLS_BYTES_MIN));
+        let usual = config.routes.iter().map(|_| Arc::default()).collect();
         Arc::new(Self {
             config,
             store,
@@ -147,6 +152,8 @@ impl Engine {
             via,
             hosts_seen: purge::HostsSeen::default(),
             removals: Arc::new(Semaphore::new(REMOVALS_MAX)),
+            usual,
+            usual_elsewhere: Arc::default(),
         })
     }
 
@@ -260,7 +267,7 @@ impl Engine {
                 .fetch_alone(request, &plan, entry, Forward::HitForMiss)
                 .await;
         }
-        match self.flights.turn(flight) {
+        match self.flights.turn(flight, self.patience(&plan)) {
             Turn::Lead(permit) => {
                 // Between the look-up and the turn another's fetch may have ended.
                 if let Some(answer) = self.stored_meanwhile(request, &plan) {
@@ -291,7 +298,22 @@ impl Engine {
         }
     }
 
-    /// Waits for the answer to another's request; after a while asks, too, and takes what comes first.
+    /// How long requests of this route usually take.
+    fn usual(&self, route: &Route) -> Arc<Mutex<Usual>> {
+        let routes = &self.config.routes;
+        let place = routes.iter().position(|r| std::ptr::eq(&r.route, route));
+        let usual = place.and_then(|place| self.usual.get(place));
+        usual.unwrap_or(&self.usual_elsewhere).clone()
+    }
+
+    fn patience(&self, plan: &Plan<'_>) -> Duration {
+        let usual = self.usual(plan.route);
+        let usual = usual.lock().unwrap_or_else(PoisonError::into_inner);
+        usual.patience()
+    }
+
+    /// Waits for the answer to another's request; when that takes longer than usual, asks perhaps, too, and takes what comes
+    /// first.
     async fn wait(
         self: &Arc<Self>,
         request: &Request<'_>,
@@ -300,29 +322,37 @@ impl Engine {
         forward: Forward,
         mut waiter: Waiter<Shared>,
     ) -> Answer {
-        let published = waiter.published().await;
-        let alone = self.fetch_alone(request, plan, entry, forward);
-        match published {
-            Ok(published) => {
+        let permit = match waiter.next().await {
+            Next::Published(published) => {
                 let joined = self.joined(request, plan, published, forward);
-                match joined.or_else(|| self.stored_meanwhile(request, plan)) {
+                return match joined.or_else(|| self.stored_meanwhile(request, plan)) {
                     Some(answer) => answer,
-                    None => alone.await,
+                    None => self.fetch_alone(request, plan, entry, forward).await,
+                };
+            }
+            Next::Fetch(permit) => permit,
+        };
+        let job = Job::new(self, request, plan, entry, forward, Some(permit));
+        let landing = self.launch(job);
+        tokio::pin!(landing);
+        let landed = tokio::select! {
+            biased;
+            landed = &mut landing => landed,
+            published = waiter.published() => {
+                match self.joined(request, plan, published, forward) {
+                    Some(answer) => return answer,
+                    None => landing.await,
                 }
             }
-            Err(TooLong) => {
-                tokio::pin!(alone);
-                tokio::select! {
-                    answer = &mut alone => answer,
-                    published = waiter.published_at_last() => {
-                        match self.joined(request, plan, published, forward) {
-                            Some(answer) => answer,
-                            None => alone.await,
-                        }
-                    }
-                }
+        };
+        if matches!(landed, Landed::Ended(Ended::Failed(_))) {
+            // Another's fetch may still be under way, and have more luck.
+            let published = waiter.published().await;
+            if let Some(answer) = self.joined(request, plan, published, forward) {
+                return answer;
             }
         }
+        self.landed(request, landed, forward)
     }
 
     async fn fetch_alone(
@@ -362,7 +392,7 @@ impl Engine {
     /// Validates a stored response behind the back of the client that was served it.
     fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan<'_>, entry: Arc<Entry>) {
         let flight = plan.flight();
-        if let Turn::Lead(permit) = self.flights.turn(flight) {
+        if let Turn::Lead(permit) = self.flights.turn(flight, self.patience(plan)) {
             // The client has its final answer.
             let request = &Request {
                 interim: None,

@@ -3,6 +3,10 @@
 //! A leader holds a [`Permit`]; dropping it, in whatever way, releases everybody who waits. What is published is either an
 //! answer that may be shared or the word that it may not, upon which each goes alone. Marks remember which keys could not be
 //! shared lately, so that their next requests don't queue for nothing (hit-for-miss).
+//!
+//! Nobody is slower than the API for having waited, and nobody's impatience makes a herd: when a fetch takes longer than usual,
+//! one of those who wait fetches as well, for all of them; when twice that time has passed again, another one, and so on. What
+//! comes first is everybody's; a failure only when no other fetch is left.
 
 use larder_policy::CacheKey;
 use quick_cache::sync::Cache;
@@ -11,10 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::Instant as Timer;
 
-/// How long a request waits for another's fetch before it begins its own, and takes what comes first.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a key that could not be shared is remembered. A storable answer ends the mark at once.
 const MARK_AGE_MAX: Duration = Duration::from_secs(60);
 /// Marks held at most: each some dozens of bytes, however long its key is.
@@ -35,17 +37,68 @@ pub enum Published<T> {
     GoAlone,
 }
 
-/// The leader took longer than anybody should wait without doing something himself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
+/// One key's fetches under way, mostly one.
+#[derive(Debug)]
+struct Flight<T> {
+    sender: watch::Sender<Option<Published<T>>>,
+    /// Who asks, and when the next one may. Held for an instant only.
+    asking: Mutex<Asking<T>>,
+}
 
-type Sender<T> = watch::Sender<Option<Published<T>>>;
+#[derive(Debug)]
+struct Asking<T> {
+    /// How long a fetch usually takes.
+    usual: Duration,
+    /// Fetches that were begun, and when the last one was.
+    begun: u32,
+    last: Timer,
+    /// Permits that are held.
+    held: usize,
+    /// What came of a fetch that failed while another one was under way.
+    withheld: Option<Published<T>>,
+}
+
+impl<T> Asking<T> {
+    /// When the next fetch may begin: each waits twice as long as the one before.
+    fn due(&self) -> Timer {
+        let times = 1_u32 << self.begun.saturating_sub(1).min(16);
+        self.last + self.usual.saturating_mul(times)
+    }
+
+    /// The right to begin it, for one alone.
+    fn claim(&mut self, now: Timer) -> bool {
+        let is_due = now >= self.due();
+        if is_due {
+            self.begun += 1;
+            self.last = now;
+            self.held += 1;
+        }
+        is_due
+    }
+}
+
+impl<T> Flight<T> {
+    fn asking(&self) -> MutexGuard<'_, Asking<T>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first word counts.
+    fn publish(&self, word: Published<T>) {
+        self.sender.send_if_modified(|published| {
+            let silent = published.is_none();
+            if silent {
+                *published = Some(word);
+            }
+            silent
+        });
+    }
+}
 
 /// The fetches under way.
 #[derive(Debug)]
 pub struct Flights<T> {
     /// Which keys are being fetched; held for a map operation only.
-    under_way: Mutex<HashMap<FlightKey, Arc<Sender<T>>>>,
+    under_way: Mutex<HashMap<FlightKey, Arc<Flight<T>>>>,
     /// By a keyed hash, for clients choose how long a key is. Two keys that share one cost each other's waiters a fetch.
     marks: Cache<u64, Instant>,
     hasher: RandomState,
@@ -56,12 +109,25 @@ pub struct Flights<T> {
 pub struct Permit<T> {
     flights: Arc<Flights<T>>,
     key: FlightKey,
-    sender: Arc<Sender<T>>,
+    flight: Arc<Flight<T>>,
 }
 
 /// A place among those who wait.
 #[derive(Debug)]
-pub struct Waiter<T>(watch::Receiver<Option<Published<T>>>);
+pub struct Waiter<T> {
+    flights: Arc<Flights<T>>,
+    key: FlightKey,
+    flight: Arc<Flight<T>>,
+    receiver: watch::Receiver<Option<Published<T>>>,
+}
+
+/// What comes next for somebody who waits.
+#[derive(Debug)]
+pub enum Next<T> {
+    Published(Published<T>),
+    /// It takes longer than usual: this one shall fetch, too, for all who wait.
+    Fetch(Permit<T>),
+}
 
 /// Whether a request fetches or waits.
 #[derive(Debug)]
@@ -79,25 +145,39 @@ impl<T: Clone> Flights<T> {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FlightKey, Arc<Sender<T>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FlightKey, Arc<Flight<T>>>> {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leads a fetch for this key, or waits for the one that is under way.
-    pub fn turn(self: &Arc<Self>, key: FlightKey) -> Turn<T> {
+    /// Leads a fetch for this key, which usually takes so long, or waits for the one that is under way.
+    pub fn turn(self: &Arc<Self>, key: FlightKey, usual: Duration) -> Turn<T> {
         let mut under_way = self.lock();
-        if let Some(sender) = under_way.get(&key) {
-            return Turn::Wait(Waiter(sender.subscribe()));
+        if let Some(flight) = under_way.get(&key) {
+            return Turn::Wait(Waiter {
+                flights: self.clone(),
+                receiver: flight.sender.subscribe(),
+                flight: flight.clone(),
+                key,
+            });
         }
-        let sender = Arc::new(watch::Sender::new(None));
-        under_way.insert(key.clone(), sender.clone());
+        let flight = Arc::new(Flight {
+            sender: watch::Sender::new(None),
+            asking: Mutex::new(Asking {
+                usual,
+                begun: 1,
+                last: Timer::now(),
+                held: 1,
+                withheld: None,
+            }),
+        });
+        under_way.insert(key.clone(), flight.clone());
         drop(under_way);
         Turn::Lead(Permit {
             flights: self.clone(),
             key,
-            sender,
+            flight,
         })
     }
 
@@ -129,9 +209,22 @@ impl<T: Clone> Flights<T> {
 }
 
 impl<T: Clone> Permit<T> {
-    /// Tells those who wait, and those who come until the permit is dropped.
+    /// Tells those who wait, and those who come until the flight is closed.
     pub fn publish(&self, published: Published<T>) {
-        self.sender.send_replace(Some(published));
+        self.flight.publish(published);
+    }
+
+    /// Tells those who wait, when no other fetch for them is under way; else only if that one comes to nothing, too.
+    pub fn publish_failure(&self, published: Published<T>) {
+        let mut asking = self.flight.asking();
+        if asking.held > 1 {
+            asking.withheld = Some(published);
+            return;
+        }
+        drop(asking);
+        self.flight.publish(published);
+        // Who has read the failure and asks again asks for something newer.
+        self.close();
     }
 }
 
@@ -146,7 +239,7 @@ impl<T> Permit<T> {
         // After `forget` another flight may bear this key.
         if under_way
             .get(&self.key)
-            .is_some_and(|sender| Arc::ptr_eq(sender, &self.sender))
+            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
             under_way.remove(&self.key);
         }
@@ -155,37 +248,57 @@ impl<T> Permit<T> {
 
 impl<T> Drop for Permit<T> {
     fn drop(&mut self) {
-        self.close();
-        self.sender.send_if_modified(|published| {
-            let silent = published.is_none();
-            if silent {
-                *published = Some(Published::GoAlone);
-            }
-            silent
-        });
+        let mut asking = self.flight.asking();
+        asking.held -= 1;
+        let is_last = asking.held == 0;
+        let withheld = asking.withheld.take_if(|_| is_last);
+        drop(asking);
+        if is_last {
+            self.close();
+            self.flight.publish(withheld.unwrap_or(Published::GoAlone));
+        }
     }
 }
 
 impl<T: Clone> Waiter<T> {
-    /// What the leader publishes within the time that one waits.
-    pub async fn published(&mut self) -> Result<Published<T>, TooLong> {
-        timeout(WAIT_MAX, self.published_at_last())
-            .await
-            .map_err(|_| TooLong)
+    /// What is published, or the turn to fetch as well.
+    pub async fn next(&mut self) -> Next<T> {
+        loop {
+            let due = self.flight.asking().due();
+            tokio::select! {
+                biased;
+                published = self.published() => return Next::Published(published),
+                () = tokio::time::sleep_until(due) => {}
+            }
+            if let Some(permit) = self.claim() {
+                return Next::Fetch(permit);
+            }
+        }
     }
 
-    /// What the leader publishes, whenever that is.
-    pub async fn published_at_last(&mut self) -> Published<T> {
-        match self.0.wait_for(Option::is_some).await {
+    /// What is published, whenever that is.
+    pub async fn published(&mut self) -> Published<T> {
+        match self.receiver.wait_for(Option::is_some).await {
             Ok(published) => published.clone().unwrap_or(Published::GoAlone),
             Err(_) => Published::GoAlone,
         }
+    }
+
+    fn claim(&self) -> Option<Permit<T>> {
+        let claimed = self.flight.asking().claim(Timer::now());
+        claimed.then(|| Permit {
+            flights: self.flights.clone(),
+            key: self.key.clone(),
+            flight: self.flight.clone(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const USUAL: Duration = Duration::from_millis(100);
 
     fn key(name: &str) -> FlightKey {
         FlightKey {
@@ -195,14 +308,14 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights<u32>>, name: &str) -> Permit<u32> {
-        match flights.turn(key(name)) {
+        match flights.turn(key(name), USUAL) {
             Turn::Lead(permit) => permit,
             Turn::Wait(_) => panic!("somebody else leads"),
         }
     }
 
     fn wait(flights: &Arc<Flights<u32>>, name: &str) -> Waiter<u32> {
-        match flights.turn(key(name)) {
+        match flights.turn(key(name), USUAL) {
             Turn::Lead(_) => panic!("nobody leads"),
             Turn::Wait(waiter) => waiter,
         }
@@ -215,8 +328,8 @@ mod tests {
         let mut waiter = wait(&flights, "a");
         permit.publish(Published::Shared(7));
         let mut late = wait(&flights, "a");
-        assert!(matches!(waiter.published().await, Ok(Published::Shared(7))));
-        assert!(matches!(late.published().await, Ok(Published::Shared(7))));
+        assert!(matches!(waiter.published().await, Published::Shared(7)));
+        assert!(matches!(late.published().await, Published::Shared(7)));
         drop(permit);
         drop(lead(&flights, "a"));
     }
@@ -227,7 +340,7 @@ mod tests {
         let permit = lead(&flights, "a");
         let mut waiter = wait(&flights, "a");
         drop(permit);
-        assert!(matches!(waiter.published().await, Ok(Published::GoAlone)));
+        assert!(matches!(waiter.published().await, Published::GoAlone));
     }
 
     #[tokio::test]
@@ -239,7 +352,7 @@ mod tests {
         drop(old);
         let mut waiter = wait(&flights, "a");
         new.publish(Published::Shared(2));
-        assert!(matches!(waiter.published().await, Ok(Published::Shared(2))));
+        assert!(matches!(waiter.published().await, Published::Shared(2)));
     }
 
     #[tokio::test]
@@ -253,20 +366,91 @@ mod tests {
         drop(old);
         drop(wait(&flights, "a"));
         drop(new);
-        assert!(matches!(waiter.published().await, Ok(Published::Shared(1))));
+        assert!(matches!(waiter.published().await, Published::Shared(1)));
+    }
+
+    /// When each of those who wait is to fetch as well, in milliseconds after the first began.
+    async fn impatience(waiters: Vec<Waiter<u32>>) -> Vec<u128> {
+        let began = Timer::now();
+        let tasks = waiters.into_iter().map(|mut waiter| {
+            tokio::spawn(async move {
+                match waiter.next().await {
+                    Next::Fetch(permit) => Some((began.elapsed().as_millis(), permit)),
+                    Next::Published(_) => None,
+                }
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut times = Vec::new();
+        for task in tasks
+            .into_iter()
+            .filter(tokio::task::JoinHandle::is_finished)
+        {
+            if let Ok(Some((at, permit))) = task.await {
+                times.push(at);
+                // Its fetch goes on.
+                std::mem::forget(permit);
+            }
+        }
+        times.sort_unstable();
+        times
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever_without_asking_himself() {
+    async fn those_who_wait_too_long_fetch_one_at_a_time_at_doubling_pauses() {
         let flights = Flights::new();
-        let permit = lead(&flights, "a");
-        let mut waiter = wait(&flights, "a");
-        assert!(waiter.published().await.is_err());
-        permit.publish(Published::Shared(3));
-        assert!(matches!(
-            waiter.published_at_last().await,
-            Published::Shared(3)
-        ));
+        let _permit = lead(&flights, "a");
+        let waiters = (0..1000).map(|_| wait(&flights, "a")).collect();
+        let times = impatience(waiters).await;
+        // The timer wakes a millisecond late at most.
+        let pauses: Vec<_> = times.iter().map(|at| at / 100).collect();
+        assert_eq!(pauses, [1, 3, 7, 15], "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_first_is_everybody_s_and_the_rest_is_silent() {
+        let flights = Flights::new();
+        let slow = lead(&flights, "a");
+        let (mut first, mut second) = (wait(&flights, "a"), wait(&flights, "a"));
+        let Next::Fetch(permit) = first.next().await else {
+            panic!("nothing was published");
+        };
+        permit.publish(Published::Shared(2));
+        permit.close();
+        drop(permit);
+        slow.publish(Published::Shared(1));
+        drop(slow);
+        for waiter in [&mut first, &mut second] {
+            assert!(matches!(waiter.published().await, Published::Shared(2)));
+        }
+        drop(lead(&flights, "a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_everybody_s_only_when_nobody_else_is_fetching() {
+        for leader_answers in [true, false] {
+            let flights = Flights::new();
+            let leader = lead(&flights, "a");
+            let mut waiter = wait(&flights, "a");
+            let Next::Fetch(permit) = waiter.next().await else {
+                panic!("nothing was published");
+            };
+            permit.publish_failure(Published::Shared(500));
+            drop(permit);
+            let mut late = wait(&flights, "a");
+            let expected = if leader_answers { 200 } else { 500 };
+            if leader_answers {
+                leader.publish(Published::Shared(200));
+            }
+            drop(leader);
+            for waiter in [&mut waiter, &mut late] {
+                let Published::Shared(word) = waiter.published().await else {
+                    panic!("somebody answered or failed");
+                };
+                assert_eq!(word, expected);
+            }
+        }
     }
 
     #[test]

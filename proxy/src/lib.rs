@@ -25,4 +25,5 @@ pub mod signals;
 pub mod store;
 pub mod upgrade;
 pub mod upstream;
+mod usual;
 mod wire;

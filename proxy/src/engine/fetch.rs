@@ -11,6 +11,7 @@ use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
 use crate::store::{Entry, Mark, unix_us};
 use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
+use crate::usual::Usual;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
@@ -19,7 +20,7 @@ use larder_policy::{
     part_received, selecting, stale_on_error, storable, strip_hop_by_hop, vary,
 };
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use xxhash_rust::xxh3::Xxh3;
@@ -107,6 +108,7 @@ pub(super) struct Job {
     permit: Option<Permit<Shared>>,
     flight: FlightKey,
     route: Route,
+    usual: Arc<Mutex<Usual>>,
     pub(super) mark: Mark,
 }
 
@@ -158,6 +160,7 @@ impl Job {
             permit,
             flight: plan.flight(),
             route: plan.route.clone(),
+            usual: engine.usual(plan.route),
             mark: plan.mark,
         }
     }
@@ -212,6 +215,11 @@ impl Engine {
                 () = landed.closed() => return,
             }
         };
+        // What timed out took at least as long.
+        if matches!(result, Ok(_) | Err(Failure::UpstreamTimeout)) {
+            let mut usual = job.usual.lock().unwrap_or_else(PoisonError::into_inner);
+            usual.observe(started.elapsed());
+        }
         match &result {
             Err(Failure::UpstreamAway { .. }) => self.metrics.count_refused(),
             result => self
@@ -277,7 +285,9 @@ impl Engine {
         };
         if matches!(ended, Ended::Failed(Failure::UpstreamBroken)) {
             // It may have been this very request that the upstream choked on: that must not be the others' answer.
-            job.publish(Published::GoAlone);
+            if let Some(permit) = &job.permit {
+                permit.publish_failure(Published::GoAlone);
+            }
             drop(landed.send(Landed::Ended(ended)));
             return;
         }
@@ -533,8 +543,15 @@ pub(super) fn ms_since(began: Instant) -> u32 {
 
 /// Gives the answer to those who wait and to the client that leads.
 pub(super) fn share(job: &Job, landed: oneshot::Sender<Landed>, ended: Ended) {
-    job.publish(Published::Shared(Shared::Ended(ended.clone())));
-    job.close();
+    let shared = Published::Shared(Shared::Ended(ended.clone()));
+    match &job.permit {
+        Some(permit) if matches!(ended, Ended::Failed(_)) => permit.publish_failure(shared),
+        Some(permit) => {
+            permit.publish(shared);
+            permit.close();
+        }
+        None => {}
+    }
     drop(landed.send(Landed::Ended(ended)));
 }
 

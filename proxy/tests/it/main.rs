@@ -19,6 +19,7 @@ mod https;
 mod memory_bound;
 mod outages;
 mod passes;
+mod patience;
 mod post;
 mod process;
 mod ranges;
