@@ -66,14 +66,15 @@ async fn three_upgrades_and_an_end_under_load_cost_no_request() {
         running.signal("QUIT").await;
         assert_eq!(new.serving().await, ports);
         load.everybody_was_served().await;
-        let code = running.ended().await;
-        assert_eq!(code, 0);
+        assert_eq!(running.ended().await, 0);
+        assert!(!running.log().contains("still open"), "it drained in time");
         running = new;
     }
     load.no_new_connections().await;
     running.signal("TERM").await;
     let count = load.end().await;
     assert_eq!(running.ended().await, 0);
+    assert!(!running.log().contains("still open"), "it drained in time");
     println!("{count}");
 }
 
@@ -264,4 +265,47 @@ async fn a_restarted_process_is_warm_from_redis_with_what_was_answered_last() {
         assert!(status.contains("; hit"), "/{number}: {status}");
     }
     assert_eq!(upstream.count(), 100, "the API was not asked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_on_its_way_to_redis_when_the_process_ends_arrives() {
+    // More than the connection to Redis takes at once.
+    let content = "x".repeat(6 << 20);
+    let upstream = Upstream::start(move |_| {
+        let content = content.clone();
+        async move { respond(200, &[("cache-control", "max-age=600")], content) }
+    })
+    .await;
+    let redis = PrivateRedis::start().await;
+    let site = Site::new(upstream.address);
+    let url = redis.url();
+    let settings = ["--redis", url.as_str(), "--redis-timeout", "500ms"];
+    let mut first = site.start(&settings);
+    let (clients, _) = first.serving().await;
+    first.said("connected to Redis").await;
+    redis.freeze();
+    let ask = async |port: SocketAddr| {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asked = client.get(format!("http://{port}/"));
+        let asked = asked
+            .header("host", "api.example")
+            .header("connection", "close");
+        let answer = asked.send().await.unwrap();
+        let status = cache_status(&answer).to_owned();
+        assert_eq!(answer.bytes().await.unwrap().len(), 6 << 20);
+        status
+    };
+    let filled = ask(clients).await;
+    first.signal("TERM").await;
+    until("the client port is closed", async || {
+        tokio::net::TcpStream::connect(clients).await.is_err()
+    })
+    .await;
+    redis.thaw();
+    assert!(filled.contains("stored"), "{filled}");
+    assert_eq!(first.ended().await, 0);
+    let second = site.start(&settings);
+    let found = ask(second.serving().await.0).await;
+    assert!(found.contains("; hit"), "{found}");
+    assert_eq!(upstream.count(), 1);
 }

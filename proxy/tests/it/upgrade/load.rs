@@ -115,8 +115,9 @@ impl Load {
 
     /// Waits until each client got a number of answers more than now.
     pub(super) async fn everybody_was_served(&self) {
-        for (client, task) in &self.clients {
-            let before = client.answers.load(Ordering::SeqCst);
+        let answers = |(client, _): &(Arc<Client>, _)| client.answers.load(Ordering::SeqCst);
+        let before: Vec<_> = self.clients.iter().map(answers).collect();
+        for ((client, task), before) in self.clients.iter().zip(before) {
             until(&format!("{:?} is served", client.kind), async || {
                 assert!(!task.is_finished(), "{:?} has failed", client.kind);
                 client.answers.load(Ordering::SeqCst) >= before + ANSWERS
@@ -188,6 +189,7 @@ impl Client {
     async fn use_connection(&self) {
         let stream = TcpStream::connect(self.address).await;
         let stream = stream.unwrap_or_else(|error| panic!("{:?}: {error}", self.kind));
+        stream.set_nodelay(true).unwrap();
         let mut connection = Connection {
             stream,
             read: Vec::new(),
