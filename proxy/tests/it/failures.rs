@@ -295,8 +295,12 @@ async fn fetches_are_capped_and_what_waits_too_long_is_told_so() {
     .await;
     let refused = proxy.get("/a").await;
     assert_eq!(
-        (refused.status, refused.result()),
-        (503, "ERROR"),
+        (
+            refused.status,
+            refused.result(),
+            refused.field("retry-after")
+        ),
+        (503, "ERROR", "1"),
         "{refused:?}"
     );
     hanging.abort();

@@ -3,6 +3,7 @@
 mod admin;
 mod away;
 mod caching;
+mod cap;
 mod cli;
 mod config;
 mod drain;
