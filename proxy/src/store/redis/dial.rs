@@ -5,6 +5,7 @@
 //! the system's authorities takes milliseconds of work that would hold up others. There is no retry
 //! here and no deadline: who dials brings both.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +46,15 @@ pub enum BadAuthorities {
 pub(super) enum Place {
     Tcp(Host),
     Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host) => write!(f, "{}:{}", host.name, host.port),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Makes connections of one kind: the same user, the same authorities.

@@ -62,11 +62,14 @@ impl Finder {
         matches!(self, Self::Sentinels(_))
     }
 
-    /// Do most of those who know something know another place?
+    /// Do most of the Sentinels, silent ones counted, name another place? Fewer may be cut off.
     pub(super) async fn is_elsewhere(&self, place: &Place) -> bool {
-        match self.places().await {
-            Ok(places) => places.first().is_some_and(|first| first != place),
-            Err(_) => false,
+        match self {
+            Self::Fixed(_) => false,
+            Self::Sentinels(sentinels) => {
+                let words = sentinels.words().await;
+                majority(&words).is_some_and(|named| named != place)
+            }
         }
     }
 }
@@ -162,6 +165,17 @@ fn ranked(words: &[Word]) -> Result<Vec<Place>, Why> {
     })
 }
 
+/// The place that more than half of all name.
+fn majority(words: &[Word]) -> Option<&Place> {
+    words.iter().find_map(|word| {
+        let Word::Master(place) = word else {
+            return None;
+        };
+        let votes = words.iter().filter(|other| *other == word).count();
+        (votes * 2 > words.len()).then_some(place)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +191,18 @@ mod tests {
         assert_eq!(ranked(&words), Ok(vec![at(2), at(1)]));
         let words = [Word::Silent, Word::KnowsNone, Word::Master(at(3))];
         assert_eq!(ranked(&words), Ok(vec![at(3)]));
+    }
+
+    #[test]
+    fn one_of_three_sentinels_is_no_majority_though_the_others_are_silent() {
+        let master = |port| Word::Master(at(port));
+        let lone = [Word::Silent, master(1), Word::Silent];
+        assert_eq!(majority(&lone), None);
+        let split = [master(1), master(2)];
+        assert_eq!(majority(&split), None);
+        let most = [Word::Silent, master(2), master(2)];
+        assert_eq!(majority(&most), Some(&at(2)));
+        assert_eq!(majority(&[master(1)]), Some(&at(1)));
     }
 
     #[test]

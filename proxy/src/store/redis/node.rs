@@ -5,7 +5,7 @@
 //! connection the answer is a [`Fault`] at once. A question has a deadline and passes a breaker.
 //! There are two connections, for a large value on its way in must not hold up the look-ups.
 //! A server that turns out to be no master any more is asked on until a better one stands.
-//! Neither the URL nor the server's words reach the log.
+//! Neither the URL nor the server's words reach the log; where the server is does.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,18 +225,22 @@ impl Node {
 
     /// Never ends by itself.
     pub(super) async fn keep(self: Arc<Self>) {
-        let mut failures = 0;
+        let (mut failures, mut changes) = (0, 0);
         let mut role_told = Role::Master;
         loop {
             match self.connect().await {
                 Ok(wires) => {
                     failures = 0;
+                    let since = tokio::time::Instant::now();
                     self.take_up(&wires, &mut role_told).await;
                     let end = self.watch(&wires).await;
                     drop(wires);
                     if end != End::Outdated {
                         self.lose();
                     }
+                    // A server that is left and found again and again is not to be worn out.
+                    let in_haste = end != End::Broken && since.elapsed() < REPLICA_RETRY;
+                    changes = if in_haste { changes + 1 } else { 0 };
                 }
                 Err(why) => {
                     self.common
@@ -256,7 +260,7 @@ impl Node {
                     }
                 }
             }
-            tokio::time::sleep(pause(failures, jitter())).await;
+            tokio::time::sleep(pause(failures.max(changes), jitter())).await;
         }
     }
 
@@ -266,7 +270,7 @@ impl Node {
         self.set_wires(Some(Arc::clone(wires)));
         self.breaker().try_now(Instant::now());
         if is_new {
-            tracing::info!("connected to Redis");
+            tracing::info!(server = %wires.place, "connected to Redis");
         }
         if wires.role == Role::Replica && *role_told != Role::Replica {
             tracing::warn!(
@@ -284,9 +288,10 @@ impl Node {
     }
 
     fn lose(&self) {
+        let server = self.place().map(tracing::field::display);
+        tracing::warn!(server, "lost the connection to Redis; serving without it");
         self.set_wires(None);
         self.common.trouble.notify_one();
-        tracing::warn!("lost the connection to Redis; serving without it");
     }
 
     async fn connect(&self) -> Result<Arc<Wires>, Why> {

@@ -193,6 +193,23 @@ async fn a_frozen_node_of_a_cluster_costs_its_deadline_and_no_more() {
 }
 
 #[tokio::test]
+async fn one_sentinel_that_is_left_suffices() {
+    let mut set = SentinelSet::start().await;
+    let before = store_at(&set.url(), PATIENT).await;
+    put(&before, entry("a", "x")).await;
+    for sentinel in &mut set.sentinels[..2] {
+        sentinel.kill();
+    }
+    let after = store_at(&set.url(), PATIENT).await;
+    let found = after.get(&key("a"), &HeaderMap::new(), now()).await.0;
+    assert_eq!(body(&found), Some("x"));
+    set.sentinels[2].freeze();
+    put(&before, entry("b", "y")).await;
+    assert_eq!(before.redis_state(), RedisState::Connected);
+    set.sentinels[2].thaw();
+}
+
+#[tokio::test]
 async fn sentinels_and_servers_may_want_passwords_of_their_own() {
     let set = SentinelSet::start_with_passwords("of servers", "of sentinels").await;
     let store = store_at(&set.url(), PATIENT).await;
