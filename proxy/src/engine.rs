@@ -398,7 +398,8 @@ impl Engine {
                 interim: None,
                 ..*request
             };
-            let job = Job::new(
+            let is_early = reuse(&entry.policy, &plan.lookup, clock::now()) == Reuse::Fresh;
+            let mut job = Job::new(
                 self,
                 request,
                 plan,
@@ -406,6 +407,7 @@ impl Engine {
                 Forward::Stale,
                 Some(permit),
             );
+            job.is_early = is_early;
             drop(self.launch(job));
         }
     }

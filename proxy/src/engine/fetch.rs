@@ -109,6 +109,8 @@ pub(super) struct Job {
     flight: FlightKey,
     route: Route,
     usual: Arc<Mutex<Usual>>,
+    /// Nobody asked for it: what is stored is fresh for every request, so an error is no reason to give it up.
+    pub(super) is_early: bool,
     pub(super) mark: Mark,
 }
 
@@ -161,6 +163,7 @@ impl Job {
             flight: plan.flight(),
             route: plan.route.clone(),
             usual: engine.usual(plan.route),
+            is_early: false,
             mark: plan.mark,
         }
     }
@@ -250,10 +253,8 @@ impl Engine {
                     .head_received(job, landed, &entry, response, times)
                     .await;
             }
-            // With a permit, what is still fresh was to be refreshed early: an error is no reason to give it up.
-            let is_early = job.permit.is_some() && entry.policy.ttl_s(times.response_time) > 0;
             if is_server_error(response.status)
-                && (is_early || stale_on_error(&entry.policy, &job.lookup, times.response_time))
+                && (job.is_early || stale_on_error(&entry.policy, &job.lookup, times.response_time))
             {
                 let how = How::StaleIfError(ErrorCause::Status(response.status.as_u16()));
                 return share(&job, landed, Ended::Stored { entry, how });
