@@ -1,6 +1,7 @@
 //! The real proxy before a scripted upstream, told as stories, and its parts against real servers.
 
 mod admin;
+mod api_outages;
 mod away;
 mod caching;
 mod cap;

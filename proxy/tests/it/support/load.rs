@@ -44,7 +44,18 @@ struct Seen {
     wrong: Mutex<Vec<String>>,
     wrong_count: AtomicUsize,
     samples: Mutex<Vec<Sample>>,
+    failures_may_be: AtomicBool,
+    failures: AtomicUsize,
     stop: AtomicBool,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+enum Verdict {
+    Right,
+    /// It failed, and says so: 502, 503 or 504, or a body that visibly breaks off.
+    Failed(String),
+    Wrong(String),
 }
 
 /// Runs until it is ended or dropped.
@@ -59,6 +70,8 @@ pub(crate) struct Load {
 pub(crate) struct Report {
     pub(crate) answers: usize,
     pub(crate) wrong_count: usize,
+    /// Those that failed while they might.
+    pub(crate) failures: usize,
     /// The first wrong answers, told.
     pub(crate) wrong: Vec<String>,
     pub(crate) samples: Vec<Sample>,
@@ -87,6 +100,11 @@ impl Load {
         .await;
     }
 
+    /// From now on requests may fail, as long as they say so; or, with false, those that begin from now on may not.
+    pub(crate) fn let_fail(&self, may: bool) {
+        self.seen.failures_may_be.store(may, Ordering::SeqCst);
+    }
+
     /// Lets every client get its last answer.
     pub(crate) async fn end(mut self) -> Report {
         self.seen.stop.store(true, Ordering::SeqCst);
@@ -96,6 +114,7 @@ impl Load {
         Report {
             answers: self.seen.answers.load(Ordering::SeqCst),
             wrong_count: self.seen.wrong_count.load(Ordering::SeqCst),
+            failures: self.seen.failures.load(Ordering::SeqCst),
             wrong: std::mem::take(&mut self.seen.wrong.lock().unwrap()),
             samples: std::mem::take(&mut self.seen.samples.lock().unwrap()),
         }
@@ -112,9 +131,20 @@ async fn client(seen: &Seen, proxies: &[SocketAddr], number: u64, mix: Mix) {
         let proxy = proxies[turn % proxies.len()];
         turn += 1;
         let begin = Instant::now();
-        let fault = fault(&http, proxy, &ask).await;
+        let before = seen.failures_may_be.load(Ordering::SeqCst);
+        let verdict = verdict(&http, proxy, &ask).await;
+        // A fault may begin, or end, while it is under way.
+        let may_fail = before || seen.failures_may_be.load(Ordering::SeqCst);
         let (at, took) = (begin, begin.elapsed());
         seen.samples.lock().unwrap().push(Sample { at, took });
+        let fault = match verdict {
+            Verdict::Right => None,
+            Verdict::Failed(_) if may_fail => {
+                seen.failures.fetch_add(1, Ordering::SeqCst);
+                None
+            }
+            Verdict::Failed(fault) | Verdict::Wrong(fault) => Some(fault),
+        };
         if let Some(fault) = fault {
             seen.wrong_count.fetch_add(1, Ordering::SeqCst);
             let mut wrong = seen.wrong.lock().unwrap();
@@ -155,8 +185,7 @@ fn next(random: &mut Random, cold: &AtomicU64, mix: Mix) -> Ask {
     }
 }
 
-/// What is wrong with the answer; none when it is as without any fault.
-async fn fault(http: &reqwest::Client, proxy: SocketAddr, ask: &Ask) -> Option<String> {
+async fn verdict(http: &reqwest::Client, proxy: SocketAddr, ask: &Ask) -> Verdict {
     let url = format!("http://{proxy}{}", ask.target);
     let request = http
         .request(ask.method.clone(), url)
@@ -164,16 +193,21 @@ async fn fault(http: &reqwest::Client, proxy: SocketAddr, ask: &Ask) -> Option<S
         .header("accept-language", ask.language);
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return Some(format!("no answer: {error:?}")),
+        Err(error) => return Verdict::Wrong(format!("no answer: {error:?}")),
     };
     let (status, fields) = (response.status(), response.headers().clone());
     let body = match response.text().await {
         Ok(body) => body,
-        Err(error) => return Some(format!("{status}, then {error:?}")),
+        Err(error) => return Verdict::Failed(format!("{status}, then {error:?}")),
     };
     let right = match ask.method {
         reqwest::Method::HEAD => body.is_empty(),
         _ => is_right(&body, &ask.target, ask.language),
     };
-    (status != 200 || !right).then(|| format!("{status} {fields:?} {body:.200}"))
+    let told = format!("{status} {fields:?} {body:.200}");
+    match status.as_u16() {
+        200 if right => Verdict::Right,
+        502..=504 => Verdict::Failed(told),
+        _ => Verdict::Wrong(told),
+    }
 }
