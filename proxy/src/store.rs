@@ -11,6 +11,7 @@ mod groups;
 mod memory;
 mod purges;
 mod redis;
+mod worth;
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -14,9 +14,10 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use larder_policy::{CacheKey, VarySpec, selecting};
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::entry::Entry;
+use super::worth::{Chances, Mean};
 
 /// Variants of one URL. More means that a client chooses them, or that `Vary` is too wide.
 pub(super) const VARIANTS_MAX: usize = 64;
@@ -63,6 +64,7 @@ struct Slot {
     spec: Option<VarySpec>,
     variants: Box<[Arc<Held>]>,
     bytes: u64,
+    chances: Chances,
     /// Number of stored responses in the whole tier.
     entries: Arc<AtomicU64>,
 }
@@ -91,10 +93,29 @@ impl Weighter<CacheKey, Arc<Slot>> for ByBytes {
     }
 }
 
+/// Evicts as the table sees fit, but for slots that still have chances. Those are few: when all have some, the table is over
+/// its bytes until they are spent, which each attempt at eviction does by one.
+#[derive(Debug, Clone)]
+struct ByWorth(DefaultLifecycle<CacheKey, Arc<Slot>>);
+
+impl Lifecycle<CacheKey, Arc<Slot>> for ByWorth {
+    type RequestState =
+        <DefaultLifecycle<CacheKey, Arc<Slot>> as Lifecycle<CacheKey, Arc<Slot>>>::RequestState;
+
+    fn is_pinned(&self, _: &CacheKey, slot: &Arc<Slot>) -> bool {
+        slot.chances.take()
+    }
+
+    fn on_evict(&self, state: &mut Self::RequestState, key: CacheKey, slot: Arc<Slot>) {
+        self.0.on_evict(state, key, slot);
+    }
+}
+
 /// The memory tier.
 #[derive(Debug)]
 pub(super) struct Memory {
-    slots: Cache<CacheKey, Arc<Slot>, ByBytes>,
+    slots: Cache<CacheKey, Arc<Slot>, ByBytes, DefaultHashBuilder, ByWorth>,
+    mean: Mean,
     slot_bytes_max: u64,
     entries: Arc<AtomicU64>,
 }
@@ -115,8 +136,9 @@ impl Memory {
                 options.build().expect("all three sizes are set"),
                 ByBytes,
                 DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
+                ByWorth(DefaultLifecycle::default()),
             ),
+            mean: Mean::default(),
             // One object must neither fill a share nor push out most of what is held.
             slot_bytes_max: (bytes_max / 4).min(bytes_max / shards / 2),
             entries: Arc::default(),
@@ -244,7 +266,9 @@ impl Memory {
         }
         let count = variants.len() as u64;
         self.entries.fetch_add(count, Ordering::Relaxed);
+        let cost_ms = variants.iter().map(|held| u64::from(held.entry.fetch_ms));
         let slot = Slot {
+            chances: self.mean.chances(bytes, cost_ms.sum()),
             spec,
             variants: variants.into(),
             bytes,

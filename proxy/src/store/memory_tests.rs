@@ -315,3 +315,36 @@ fn a_whole_that_is_of_no_use_any_more_gives_way_to_a_part() {
     late.policy.response_time_unix_s = 5000;
     assert!(memory.put(Arc::new(late), at(5000)));
 }
+
+/// Responses that go by before one that took so long gives way to them; they took next to nothing.
+fn outlives(fetch_ms: u32) -> usize {
+    let memory = Memory::new(MIB);
+    let cheap = |n: u32| put(&memory, entry(&n.to_string(), &[0; 10_000]));
+    assert!((0..200).all(cheap));
+    let this = entry("this", &[0; 10_000]);
+    put(&memory, Entry { fetch_ms, ..this });
+    let is_there = || memory.slots.peek(&key("this")).is_some();
+    let outlived = (200..1000).take_while(|n| is_there() && cheap(*n));
+    outlived.count()
+}
+
+#[test]
+fn what_took_the_upstream_long_outlives_what_did_not() {
+    let (cheap, dear) = (outlives(0), outlives(1000));
+    assert!(dear >= cheap + 10, "{dear} and {cheap}");
+    assert!(dear < 800, "it never goes");
+}
+
+#[test]
+fn the_budget_holds_when_everything_is_dear_and_nothing_stays_for_ever() {
+    let (memory, none) = (Memory::new(MIB), HeaderMap::new());
+    let largest = 20_000;
+    for n in 0..3000_u32 {
+        // Ever dearer, so that each is worth more than the mean.
+        let fetch_ms = 10 * (n + 1);
+        let dear = entry(&n.to_string(), &vec![0; 100 + n as usize * 7 % largest]);
+        put(&memory, Entry { fetch_ms, ..dear });
+        assert!(memory.bytes() <= MIB + MIB / 10, "{} bytes", memory.bytes());
+    }
+    assert!(body(&memory, "0", &none).is_none());
+}
