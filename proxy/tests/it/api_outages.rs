@@ -45,19 +45,19 @@ async fn survives(faults: &[Mode], upstream_read_timeout: &str) -> Report {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_whose_connections_are_cut_costs_failures_and_no_wrong_answer() {
-    assert!(survives(&[Mode::Cut], "500ms").await.failures > 0);
+    assert!(survives(&[Mode::Cut], "10s").await.failures > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_breaks_off_costs_failures_and_no_wrong_answer() {
     let faults = [5, 50, 150, 300, 1000, 40_000];
     let faults = faults.map(|reply_bytes| Mode::CutAfter { reply_bytes });
-    assert!(survives(&faults, "500ms").await.failures > 0);
+    assert!(survives(&faults, "10s").await.failures > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_behind_a_black_hole_costs_failures_and_no_wrong_answer() {
-    assert!(survives(&[Mode::BlackHole], "500ms").await.failures > 0);
+    assert!(survives(&[Mode::BlackHole], "2s").await.failures > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
