@@ -5,7 +5,9 @@
 //! | `GET /health` | 200 and how the proxy is; 503 while it drains. Redis being down is no failure: memory and the API serve. Needs no token |
 //! | `GET /metrics` | the metrics in the text format of Prometheus |
 //! | `GET /cache/stats` | requests by result, and what is held |
-//! | `POST /purge?url=URL` | forgets a URL (as a client sends it) with all its variants; without an authority: that path on every host |
+//! | `POST /purge?url=URL` | purges a URL (as a client sends it) with all its variants; without an authority: that path on every host |
+//! | `POST /purge?tag=TAG` | what bears the tag, in `Cache-Tag`, `Surrogate-Key` or `Cache-Groups` |
+//! | `POST /purge?prefix=URL` | every URL that begins so; `all=true`: everything; `soft=true` with any of these: makes stale only |
 //!
 //! `HEAD` is answered wherever `GET` is. Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 //!
@@ -16,6 +18,7 @@
 mod answer;
 mod connection;
 mod guard;
+mod purge;
 mod routes;
 mod stats;
 
@@ -25,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::config::{Config, Secret};
+use crate::engine::{PurgeOrder, Purged};
 use crate::metrics::RedisState;
 
 pub use connection::serve;
@@ -33,8 +37,8 @@ pub use stats::Stats;
 /// What the admin port needs of the rest of the proxy.
 #[async_trait]
 pub trait Operations: Send + Sync + 'static {
-    /// Forgets a URL with all its variants, in memory and Redis.
-    async fn purge_url(&self, url: &str) -> Result<Purged, PurgeFailed>;
+    /// Makes a purge, and returns when it is true on every replica.
+    async fn purge(&self, order: &PurgeOrder) -> Result<Purged, PurgeFailed>;
     /// The metrics as Prometheus reads them.
     fn metrics_text(&self) -> String;
     /// Requests by result, and what is held.
@@ -43,21 +47,12 @@ pub trait Operations: Send + Sync + 'static {
     fn health(&self) -> Health;
 }
 
-/// What a purge forgot.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Purged {
-    /// The canonical forms that were purged: more than one when the URL named no host.
-    pub urls: Vec<String>,
-    /// How many stored responses went, when that is known.
-    pub entries: Option<u64>,
-}
-
 /// Why a purge did not happen.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PurgeFailed {
-    /// The URL can't be a key, for this reason. The caller's fault.
+    /// It names what can't be stored, for this reason. The caller's fault.
     #[error("{0}")]
-    BadUrl(String),
+    Bad(String),
     /// Not everywhere, for this reason; another try may help.
     #[error("{0}")]
     Unavailable(String),

@@ -1,9 +1,10 @@
-//! The command line: `serve` (also without a word), `check` and `health`.
+//! The command line: `serve` (also without a word), `check`, `health` and `purge`.
 //!
 //! Flags come from [`SETTINGS`]; this file adds only the commands. Answers go to writers that the caller gives, so tests read them.
 //! What it leaves out: serving. [`start`] hands a checked configuration back for that.
 
-mod health;
+mod ask;
+mod purge;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use self::ask::{Asked, ask};
 use crate::config::settings::{SETTINGS, Setting};
 use crate::config::{Config, EXIT_USAGE, Environment, Flags};
 
@@ -18,7 +20,7 @@ use crate::config::{Config, EXIT_USAGE, Environment, Flags};
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     /// Run the proxy.
     Serve,
@@ -26,6 +28,8 @@ pub enum Command {
     Check,
     /// Ask the running proxy how it is.
     Health,
+    /// Purge through the running proxy; the query of the request.
+    Purge(String),
 }
 
 /// A command line, understood.
@@ -62,6 +66,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, cla
     let command = match matches.subcommand() {
         Some(("check", matches)) => take_command(Command::Check, matches, &mut flags),
         Some(("health", matches)) => take_command(Command::Health, matches, &mut flags),
+        Some(("purge", matches)) => {
+            let command = Command::Purge(purge::query(matches));
+            take_command(command, matches, &mut flags)
+        }
         Some((_, matches)) => take_command(Command::Serve, matches, &mut flags),
         None => Command::Serve,
     };
@@ -109,16 +117,32 @@ pub fn start(
             }
             Start::Exit(0)
         }
-        Command::Health => match health::ask(config.admin, HEALTH_TIMEOUT) {
-            Ok(answer) => {
-                say(out, &answer);
-                Start::Exit(0)
-            }
-            Err(why) => {
-                say(err, &why);
-                Start::Exit(1)
-            }
-        },
+        Command::Health => answered(ask(&health(&config)), out, err),
+        Command::Purge(query) => answered(purge::purge(&config, &query), out, err),
+    }
+}
+
+fn health(config: &Config) -> Asked<'static> {
+    Asked {
+        admin: config.admin,
+        method: "GET",
+        target: "/health",
+        token: None,
+        timeout: HEALTH_TIMEOUT,
+    }
+}
+
+/// An answer goes to `out` with code 0, what was wrong to `err` with code 1.
+fn answered(answer: Result<String, String>, out: &mut dyn Write, err: &mut dyn Write) -> Start {
+    match answer {
+        Ok(answer) => {
+            say(out, &answer);
+            Start::Exit(0)
+        }
+        Err(why) => {
+            say(err, &why);
+            Start::Exit(1)
+        }
     }
 }
 
@@ -158,7 +182,8 @@ fn grammar() -> clap::Command {
         .subcommand(
             clap::Command::new("health")
                 .about("Ask the running proxy's admin port for its health: exit code 0 or 1"),
-        );
+        )
+        .subcommand(purge::grammar());
     // Global, so that flags may stand before and after the command.
     command.args(SETTINGS.iter().map(|setting| flag(setting).global(true)))
 }

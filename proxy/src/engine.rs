@@ -15,7 +15,7 @@ mod respond;
 mod validate;
 
 use crate::clock;
-use crate::config::{Config, UpstreamHost};
+use crate::config::Config;
 use crate::dice::chance;
 use crate::fill;
 use crate::flight::{Flights, Next, Published, Turn, Waiter};
@@ -37,7 +37,7 @@ use plan::Plan;
 pub(crate) use plan::add_via;
 pub use plan::via_pseudonym;
 pub use post::PostAnswer;
-pub use purge::{PurgeFault, Purged};
+pub use purge::{PurgeFault, PurgeOrder, Purged};
 pub(crate) use respond::{X_CACHE, label, own};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -124,7 +124,6 @@ pub struct Engine {
     fills: Arc<fill::Budget>,
     /// How this proxy names itself in `Via`.
     via: String,
-    hosts_seen: purge::HostsSeen,
     /// Removals from Redis that nobody waits for any more.
     removals: Arc<Semaphore>,
     /// How long fetches usually take, by route, and on no route.
@@ -150,7 +149,6 @@ impl Engine {
             metrics,
             fills,
             via,
-            hosts_seen: purge::HostsSeen::default(),
             removals: Arc::new(Semaphore::new(REMOVALS_MAX)),
             usual,
             usual_elsewhere: Arc::default(),
@@ -165,49 +163,54 @@ impl Engine {
             Err(plan::Refused::Fault(failure, detail)) => return fault(failure, &detail),
         };
         let (found, _) = self.store.get(&plan.key, request.headers, now).await;
+        let waived = matches!(found, Found::Waived(_));
         let (entry, forward) = match found {
-            Found::Hit(entry) => match reuse(&entry.policy, &plan.lookup, now) {
-                Reuse::Fresh => {
-                    if self.is_refreshed_early(request, &plan, &entry, now) {
+            Found::Hit(entry) | Found::Waived(entry) => {
+                match reuse(&entry.policy, &plan.lookup, now) {
+                    Reuse::Fresh => {
+                        if self.is_refreshed_early(request, &plan, &entry, now) {
+                            self.refresh(request, &plan, entry.clone());
+                        }
+                        let ttl_s = entry.policy.ttl_s(now);
+                        let outcome = match waived {
+                            true => Outcome::HitUnverified { ttl_s },
+                            false => Outcome::Hit { ttl_s },
+                        };
+                        return self.stored(request, &entry, outcome, now);
+                    }
+                    Reuse::StaleWhileRevalidate => {
                         self.refresh(request, &plan, entry.clone());
+                        return self.stored(
+                            request,
+                            &entry,
+                            stale(&entry, StaleWhy::WhileRevalidate, now),
+                            now,
+                        );
                     }
-                    return self.stored(
-                        request,
-                        &entry,
-                        Outcome::Hit {
-                            ttl_s: entry.policy.ttl_s(now),
-                        },
-                        now,
-                    );
-                }
-                Reuse::StaleWhileRevalidate => {
-                    self.refresh(request, &plan, entry.clone());
-                    return self.stored(
-                        request,
-                        &entry,
-                        stale(&entry, StaleWhy::WhileRevalidate, now),
-                        now,
-                    );
-                }
-                Reuse::StaleAllowed => {
-                    return self.stored(
-                        request,
-                        &entry,
-                        stale(&entry, StaleWhy::MaxStale, now),
-                        now,
-                    );
-                }
-                Reuse::Validate(forward) => {
-                    if let Some(answer) = self.stale_while_away(request, &plan, &entry, now) {
-                        return answer;
+                    Reuse::StaleAllowed => {
+                        return self.stored(
+                            request,
+                            &entry,
+                            stale(&entry, StaleWhy::MaxStale, now),
+                            now,
+                        );
                     }
-                    (Some(entry), forward)
+                    Reuse::Validate(forward) => {
+                        if let Some(answer) = self.stale_while_away(request, &plan, &entry, now) {
+                            return answer;
+                        }
+                        (Some(entry), forward)
+                    }
+                    Reuse::NotForCaller => (None, Forward::CallerNamed),
                 }
-                Reuse::NotForCaller => (None, Forward::CallerNamed),
-            },
+            }
             Found::Part(part) => match self.judge_part(request, &plan, part, now) {
                 PartJudged::Answer(answer) => return answer,
                 PartJudged::Ask(part, forward) => (part, forward),
+            },
+            Found::Unverified(entry) => match reuse(&entry.policy, &plan.lookup, now) {
+                Reuse::NotForCaller => (None, Forward::CallerNamed),
+                _ => (Some(entry), Forward::Unverified),
             },
             Found::VaryMiss => (None, Forward::VaryMiss),
             Found::Miss => (None, Forward::UriMiss),
@@ -249,9 +252,6 @@ impl Engine {
         forward: Forward,
     ) -> Answer {
         let flight = plan.flight();
-        if self.config.upstream_host == UpstreamHost::Client {
-            self.hosts_seen.note(&plan.host);
-        }
         // A request that wants a new answer must not get one that was asked for before it came; one that forbids storing
         // has nothing to share; a HEAD has no body to share.
         // And a part is of no use to those who wait for the whole.
@@ -414,7 +414,7 @@ impl Engine {
 
     /// May the answer to another's request go to this one, too?
     fn fits(&self, shared: &Shared, request: &Request<'_>, plan: &Plan<'_>) -> bool {
-        let (vary, selecting, policy, headers, began_us) = match shared {
+        let (vary, selecting, policy, headers, born) = match shared {
             Shared::Ended(Ended::Failed(_)) => return true,
             // Whether the leader may have it stale says nothing of this request (RFC 9111 §4.2.4).
             Shared::Ended(Ended::Stored {
@@ -426,21 +426,19 @@ impl Engine {
                 &entry.selecting,
                 &entry.policy,
                 &entry.headers,
-                entry.began_us,
+                entry.born,
             ),
             Shared::Coming(coming) => (
                 &coming.vary,
                 &coming.selecting,
                 &coming.policy,
                 &coming.headers,
-                coming.began_us,
+                coming.born,
             ),
         };
         same_selection(vary.as_ref(), selecting, request.headers)
             && larder_policy::shareable_with_waiters(policy, &plan.lookup)
-            && !self
-                .store
-                .is_of_void_group(&plan.key, policy, headers, began_us)
+            && !self.store.may_be_purged(&plan.key, headers, born)
     }
 
     /// The answer to another's request for this one; `None` when it does not fit, or its beginning is no longer held.

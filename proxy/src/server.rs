@@ -1,11 +1,9 @@
 //! Puts the parts together: binds both ports, serves until told to stop, drains.
 
-use crate::admin::{
-    self, AdminSettings, Health, Operations, PurgeFailed, Purged, Stats, UpstreamState,
-};
+use crate::admin::{self, AdminSettings, Health, Operations, PurgeFailed, Stats, UpstreamState};
 use crate::clock;
 use crate::config::Config;
-use crate::engine::{Engine, PurgeFault};
+use crate::engine::{Engine, PurgeFault, PurgeOrder, Purged};
 use crate::front::Front;
 use crate::metrics::{Held, Metrics, RedisState};
 use crate::service::Service;
@@ -24,11 +22,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Redis takes a few milliseconds to connect to; a process that serves before that asks the API for what Redis has.
 const REDIS_WAIT_MAX: Duration = Duration::from_millis(300);
-const REDIS_LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Why serving ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,15 +89,10 @@ impl Server {
         })
     }
 
-    /// Gives Redis a moment to be connected, if there is one: what it holds spares the API the first requests.
+    /// Gives Redis a moment to be connected and its log of purges to be read: what it holds spares the API the first requests.
     pub async fn warm_up(&self) {
-        let connected = async {
-            while self.desk.store.redis_state() == store::RedisState::Down {
-                tokio::time::sleep(REDIS_LOOK_EVERY).await;
-            }
-        };
         // Without it we serve all the same.
-        drop(timeout(REDIS_WAIT_MAX, connected).await);
+        self.desk.store.settled(REDIS_WAIT_MAX).await;
     }
 
     /// Serves until `stop` resolves, then drains.
@@ -130,6 +122,7 @@ impl Server {
         // Operators may watch the drain to its end.
         close.send_replace(true);
         operators.await.context("the admin port failed")?;
+        self.desk.store.leave().await;
         Ok(())
     }
 }
@@ -176,7 +169,9 @@ impl Desk {
             )?),
             None => None,
         };
-        let store = Arc::new(Store::new(config.memory_bytes_max as u64, redis));
+        let memory = config.memory_bytes_max as u64;
+        let store = Store::with_partition_rule(memory, redis, config.on_partition);
+        let store = Arc::new(store);
         store.start();
         let upstream = Upstream::new(&config);
         let pingora = pingora_settings(&config);
@@ -248,15 +243,11 @@ fn pingora_proxy(
 
 #[async_trait]
 impl Operations for Desk {
-    async fn purge_url(&self, url: &str) -> Result<Purged, PurgeFailed> {
-        match self.engine.purge_url(url).await {
-            Ok(purged) => Ok(Purged {
-                urls: purged.urls,
-                entries: Some(purged.entries as u64),
-            }),
-            Err(PurgeFault::BadUrl(why)) => Err(PurgeFailed::BadUrl(why)),
-            Err(fault @ PurgeFault::Redis(_)) => Err(PurgeFailed::Unavailable(fault.to_string())),
-        }
+    async fn purge(&self, order: &PurgeOrder) -> Result<Purged, PurgeFailed> {
+        self.engine.purge(order).await.map_err(|fault| match fault {
+            PurgeFault::Bad(why) => PurgeFailed::Bad(why),
+            fault @ PurgeFault::Unavailable(_) => PurgeFailed::Unavailable(fault.to_string()),
+        })
     }
 
     fn metrics_text(&self) -> String {

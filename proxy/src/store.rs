@@ -2,34 +2,37 @@
 //!
 //! Two tiers: memory answers first, Redis when there is one is asked after it and shared by all
 //! replicas. Whatever fails in Redis is a miss; nobody waits for it when it is away. A store is not
-//! an index: it knows no list of what it holds. Left out: whether a response may be kept or reused,
-//! which is `larder_policy`'s matter, and purges by anything else than the key.
+//! an index: it knows no list of what it holds, and a purge is an entry in a log that every look-up
+//! heeds. Left out: whether a response may be kept or reused, which is `larder_policy`'s matter.
 
 mod counters;
 mod entry;
-mod groups;
+mod log;
 mod memory;
 mod purges;
 mod redis;
+mod screen;
 mod worth;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use larder_policy::{CacheKey, StoredPolicy};
+use larder_policy::CacheKey;
 use tokio::sync::Semaphore;
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
-pub use self::groups::unix_us;
-pub use self::purges::Mark;
-pub use self::redis::{BadAuthorities, Note, PurgeError, RedisFault, RedisTier};
+pub use self::log::{NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, Scope, Stamp, unix_us};
+pub use self::redis::{Applied, BadAuthorities, Note, PurgeError, RedisFault, RedisTier};
 
-use self::groups::Groups;
-use self::memory::{InMemory, Memory};
-use self::purges::Purges;
+use self::log::{Log, Record, Trust, Verdict};
+use self::memory::{Held, InMemory, Memory};
+use self::purges::{Moment, Purges};
 use self::redis::InRedis;
+use self::screen::{Screened, screen};
+use crate::clock;
 
 /// What may wait to be written to Redis, in KiB: 64 MiB.
 const WRITES_KIB_MAX: u32 = 64 * 1024;
@@ -41,6 +44,10 @@ const WRITE_KIB_MIN: u32 = 64;
 pub enum Found {
     /// This one, whole.
     Hit(Arc<Entry>),
+    /// This one, whole; but a purge of it may have been missed, which is all right here ([`OnPartition::Serve`]).
+    Waived(Arc<Entry>),
+    /// This one, whole; but a purge of it may have been missed: good for nothing until the upstream confirms it.
+    Unverified(Arc<Entry>),
     /// This one, of which only a part is stored: no answer to anybody who asks for more than is in it.
     Part(Arc<Entry>),
     /// Responses of this URL, but none that this request selects.
@@ -71,9 +78,23 @@ pub enum Put {
     Capacity,
 }
 
-/// What a purge removed.
+/// When a fetch began: to be taken before the store is asked, and handed to [`Store::put`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purged {
+pub struct Mark {
+    moment: Moment,
+    stamp: Stamp,
+}
+
+impl Mark {
+    /// As far as purges are concerned.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+/// What a removal took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
     /// Responses in this process's memory.
     pub memory: usize,
     /// Whether Redis had the URL; none when there is no Redis.
@@ -85,8 +106,10 @@ pub struct Purged {
 pub struct Stats {
     /// Stored responses, variants counted each.
     pub entries: u64,
-    /// Bytes they hold.
+    /// Bytes they hold, and what is remembered of purges.
     pub bytes: u64,
+    /// Different things of which a purge is remembered.
+    pub purges: u64,
     /// Bytes they may hold.
     pub bytes_max: u64,
 }
@@ -107,8 +130,9 @@ pub enum RedisState {
 pub struct Store {
     memory: Memory,
     memory_bytes_max: u64,
+    /// Removals by this process, for the order of stores and removals.
     purges: Arc<Purges>,
-    groups: Groups,
+    log: Arc<Log>,
     redis: Option<Arc<RedisTier>>,
     counters: Arc<RedisCounters>,
     writes_kib: Arc<Semaphore>,
@@ -117,12 +141,28 @@ pub struct Store {
 impl Store {
     /// Makes an empty memory. Redis is connected by [`Store::start`], or by what first needs it.
     pub fn new(memory_bytes_max: u64, redis: Option<RedisTier>) -> Self {
+        Self::with_partition_rule(memory_bytes_max, redis, OnPartition::default())
+    }
+
+    /// The same, and says what to do while the log of purges in Redis can't be followed.
+    pub fn with_partition_rule(
+        memory_bytes_max: u64,
+        mut redis: Option<RedisTier>,
+        on_partition: OnPartition,
+    ) -> Self {
+        let log = Arc::new(match &mut redis {
+            None => Log::own(clock::now()),
+            Some(_) => Log::followed(on_partition),
+        });
+        if let Some(redis) = &mut redis {
+            redis.keep_log(Arc::clone(&log));
+        }
         let counters = redis.as_ref().map(|tier| Arc::clone(tier.counters()));
         Self {
             memory: Memory::new(memory_bytes_max),
             memory_bytes_max,
             purges: Arc::new(Purges::new()),
-            groups: Groups::default(),
+            log,
             redis: redis.map(Arc::new),
             counters: counters.unwrap_or_default(),
             writes_kib: Arc::new(Semaphore::new(WRITES_KIB_MAX as usize)),
@@ -138,53 +178,77 @@ impl Store {
 
     /// To be taken when a fetch begins and handed to [`Store::put`].
     pub fn mark(&self) -> Mark {
-        self.purges.mark()
+        Mark {
+            moment: self.purges.moment(),
+            stamp: self.log.stamp(),
+        }
+    }
+
+    /// To be called when nothing more is served, so that purges don't wait for this process's lease.
+    pub async fn leave(&self) {
+        if let Some(redis) = &self.redis {
+            redis.leave().await;
+        }
+    }
+
+    /// Returns when all that the log of purges says is known, or after `patience`.
+    pub async fn settled(&self, patience: Duration) {
+        if let Some(redis) = &self.redis {
+            redis.settled(patience).await;
+        }
     }
 
     /// Looks into memory alone: no wait, and without `Vary` no allocation. It never says that a
     /// response is missing in Redis, nor asks there for one newer than a stale one.
     pub fn get_in_memory(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> Found {
-        self.in_memory(key, request, now).into()
+        self.in_memory(key, request, now).0
     }
 
     /// Every whole response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
     /// all that this can spare is a body.
     pub fn variants_in_memory(&self, key: &CacheKey, now: SystemTime) -> Vec<Arc<Entry>> {
-        self.memory.variants(key, now)
+        let mut variants = self.memory.variants(key, now);
+        variants.retain(|entry| self.verdict(entry) != Verdict::Dead);
+        variants
     }
 
     /// Finds the response that this request selects. One that is past all its stale windows is
     /// never found. A stale one in memory is looked up in Redis once, where another replica may
     /// have put a newer one; where memory has only a part, Redis may have the whole.
     pub async fn get(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> (Found, Tier) {
-        let local = self.in_memory(key, request, now);
+        let (local, held) = self.in_memory(key, request, now);
         let Some(redis) = &self.redis else {
-            return (local.into(), Tier::Memory);
+            return (local, Tier::Memory);
         };
-        if matches!(&local, InMemory::Hit(held) if !held.entry.is_part() && !held.asks_below(now)) {
-            return (local.into(), Tier::Memory);
+        if !asks_below(&local, held.as_deref(), now) {
+            return (local, Tier::Memory);
         }
-        let mark = self.mark();
+        let moment = self.purges.moment();
         let below = match redis.get(key, request, now).await {
-            InRedis::Hit(entry) if self.is_void(&entry) => None,
-            InRedis::Hit(entry) => self.promoted(entry, &local, mark, now),
+            InRedis::Hit(entry) => self.promoted(entry, held.as_deref(), moment, now),
             InRedis::VaryMiss => Some(Found::VaryMiss),
             InRedis::Miss => None,
         };
         match (local, below) {
-            (_, Some(found @ (Found::Hit(_) | Found::Part(_)))) => (found, Tier::Redis),
-            (local @ InMemory::Hit(_), _) => (local.into(), Tier::Memory),
-            (_, Some(found)) => (found, Tier::Redis),
-            (local, None) => (local.into(), Tier::Redis),
+            (local, Some(found)) if found.is_better_than(&local) => (found, Tier::Redis),
+            (local @ (Found::Miss | Found::VaryMiss), _) => (local, Tier::Redis),
+            (local, _) => (local, Tier::Memory),
         }
     }
 
-    /// Stores a response: in memory at once, in Redis in the background. Refused when its key was
-    /// purged after `mark`, and not done when it is of no use any more.
+    /// Stores a response: in memory at once, in Redis in the background, born at `mark`. Refused when it was purged or removed
+    /// after that, and not done when it is of no use any more.
     pub fn put(&self, mut entry: Entry, mark: Mark, now: SystemTime) -> Put {
         entry.headers = own_fields(&entry.headers);
+        if entry.born.epoch != mark.stamp.epoch || entry.born.sequence > mark.stamp.sequence {
+            entry.born = mark.stamp;
+        }
+        if self.verdict(&entry) == Verdict::Dead {
+            return Put::Invalidated;
+        }
+        self.memory.leave_room(self.log.size().1 as u64);
         let entry = Arc::new(entry);
-        let stored = self.purges.unless_purged(&entry.key, mark, || {
+        let stored = self.purges.unless_purged(&entry.key, mark.moment, || {
             self.memory.put(Arc::clone(&entry), now)
         });
         match (stored, &self.redis) {
@@ -192,7 +256,7 @@ impl Store {
             (Some(true), None) => Put::Stored,
             (Some(false), None) => Put::TooLarge,
             (Some(in_memory), Some(redis)) => {
-                if self.write_behind(redis, entry, mark, now) || in_memory {
+                if self.write_behind(redis, entry, mark.moment, now) || in_memory {
                     Put::Stored
                 } else {
                     Put::Capacity
@@ -210,47 +274,69 @@ impl Store {
         }
     }
 
-    /// Removes all variants of a URL: from memory always, from Redis when it can be reached.
-    pub async fn purge(&self, key: &CacheKey) -> Result<Purged, PurgeError> {
+    /// From now on nothing that these cover and whose fetch began until now is found as it was: not here, and when Redis keeps
+    /// the log not on any replica. The cost does not depend on how much is stored. After an error the purge may have been
+    /// made or not, and is to be repeated.
+    pub async fn purge(&self, purges: &[Purge]) -> Result<Applied, PurgeError> {
+        let records = purges.iter().map(Record::new);
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        if let Some(redis) = &self.redis {
+            return redis.purge(&records).await;
+        }
+        Ok(Applied {
+            sequence: self.log.purge_own(&records, clock::now()),
+            replicas: 1,
+            applied: 1,
+        })
+    }
+
+    /// The same for what nobody waits for: true here when it returns, and on other replicas soon after; when Redis can't be
+    /// reached, as soon as it can.
+    pub async fn announce(&self, purges: &[Purge]) -> Result<(), PurgeError> {
+        let records = purges.iter().map(Record::new);
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        if let Some(redis) = &self.redis {
+            return redis.announce(&records).await;
+        }
+        self.log.purge_own(&records, clock::now());
+        Ok(())
+    }
+
+    /// Was this purged, so that it may not even stand in for a failed upstream?
+    pub fn is_purged(&self, entry: &Entry) -> bool {
+        self.verdict(entry) == Verdict::Dead
+    }
+
+    /// Is this, whose fetch began at `born`, older than a purge that covers it, or may it be?
+    pub fn may_be_purged(&self, key: &CacheKey, headers: &HeaderMap, born: Stamp) -> bool {
+        self.log.judge(key, headers, born) != Verdict::Alive
+    }
+
+    /// Removes all variants of a URL: from memory always, from Redis when it can be reached. Other replicas may still have it.
+    pub async fn remove(&self, key: &CacheKey) -> Result<Removed, PurgeError> {
         let mut memory = self.purges.purge(key, || self.memory.remove(key));
         let Some(redis) = &self.redis else {
-            return Ok(Purged {
+            return Ok(Removed {
                 memory,
                 redis: None,
             });
         };
         let _no_writes = self.purges.gate(key).write().await;
-        let removed = redis.purge(key).await;
+        let removed = redis.remove(key).await;
         // A look-up that began after the first removal may have read Redis before the second.
         memory += self.purges.purge(key, || self.memory.remove(key));
-        Ok(Purged {
+        Ok(Removed {
             memory,
             redis: Some(removed?),
         })
-    }
-
-    /// From now on nothing of these groups of an origin is found whose fetch began until now (RFC 9875). `origin` is
-    /// [`CacheKey::origin`] of its keys.
-    pub fn invalidate_groups(&self, origin: &[u8], groups: &[String], now: SystemTime) {
-        self.groups.invalidate(origin, groups, now);
-    }
-
-    /// Was one of a response's groups invalidated since `began_us`?
-    pub fn is_of_void_group(
-        &self,
-        key: &CacheKey,
-        policy: &StoredPolicy,
-        headers: &HeaderMap,
-        began_us: u64,
-    ) -> bool {
-        self.groups.is_void(key, policy, headers, began_us)
     }
 
     /// How full memory is.
     pub fn stats(&self) -> Stats {
         Stats {
             entries: self.memory.entries(),
-            bytes: self.memory.bytes(),
+            bytes: self.memory.bytes() + self.log.size().1 as u64,
+            purges: self.log.size().0 as u64,
             bytes_max: self.memory_bytes_max,
         }
     }
@@ -269,41 +355,58 @@ impl Store {
         }
     }
 
-    fn in_memory(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> InMemory {
-        match self.memory.get(key, request, now) {
-            InMemory::Hit(held) if self.is_void(&held.entry) => InMemory::Miss,
-            found => found,
+    /// What memory has for this request, and the place that holds it.
+    fn in_memory(
+        &self,
+        key: &CacheKey,
+        request: &HeaderMap,
+        now: SystemTime,
+    ) -> (Found, Option<Arc<Held>>) {
+        let held = match self.memory.get(key, request, now) {
+            InMemory::Hit(held) => held,
+            InMemory::VaryMiss => return (Found::VaryMiss, None),
+            InMemory::Miss => return (Found::Miss, None),
+        };
+        // Before the judgement: what comes after it has a greater one.
+        let version = self.log.version();
+        let trust = self.log.trust();
+        if trust == Trust::Sure && held.alive_under.load(Ordering::Acquire) == version {
+            return (Arc::clone(&held.entry).into(), Some(held));
+        }
+        let verdict = self.verdict(&held.entry);
+        if verdict == Verdict::Alive {
+            held.alive_under.store(version, Ordering::Release);
+        }
+        match Found::from(screen(&held.entry, verdict, trust, now)) {
+            Found::Miss => (Found::Miss, None),
+            found => (found, Some(held)),
         }
     }
 
-    fn is_void(&self, entry: &Entry) -> bool {
-        let Entry {
-            key,
-            policy,
-            headers,
-            ..
-        } = entry;
-        self.groups.is_void(key, policy, headers, entry.began_us)
+    fn verdict(&self, entry: &Entry) -> Verdict {
+        self.log.judge(&entry.key, &entry.headers, entry.born)
     }
 
     /// Takes what Redis had into memory; none when what memory has, or a purge, forbids its use.
     fn promoted(
         &self,
         entry: Arc<Entry>,
-        local: &InMemory,
-        mark: Mark,
+        local: Option<&Held>,
+        moment: Moment,
         now: SystemTime,
     ) -> Option<Found> {
-        if let InMemory::Hit(held) = local
-            && !entry.is_better_than(&held.entry)
-        {
+        if local.is_some_and(|held| !entry.is_better_than(&held.entry)) {
+            return None;
+        }
+        let (verdict, trust) = (self.verdict(&entry), self.log.trust());
+        if verdict == Verdict::Dead {
             return None;
         }
         let usable = self
             .purges
-            .unless_purged(&entry.key, mark, || self.memory.put_if_newer(&entry, now));
+            .unless_purged(&entry.key, moment, || self.memory.put_if_newer(&entry, now));
         match usable {
-            Some(true) => Some(entry.into()),
+            Some(true) => Some(screen(&entry, verdict, trust, now).into()),
             Some(false) => Some(Found::VaryMiss),
             None => None,
         }
@@ -314,7 +417,7 @@ impl Store {
         &self,
         redis: &Arc<RedisTier>,
         entry: Arc<Entry>,
-        mark: Mark,
+        moment: Moment,
         now: SystemTime,
     ) -> bool {
         let kib = u32::try_from(entry.bytes_held() / 1024).unwrap_or(u32::MAX);
@@ -326,7 +429,7 @@ impl Store {
         let (redis, purges) = (Arc::clone(redis), Arc::clone(&self.purges));
         runtime.spawn(async move {
             let _no_purge = purges.gate(&entry.key).read().await;
-            if purges.unless_purged(&entry.key, mark, || ()).is_some() {
+            if purges.unless_purged(&entry.key, moment, || ()).is_some() {
                 redis.put(&entry, now).await;
             }
             drop(room);
@@ -344,12 +447,42 @@ impl From<Arc<Entry>> for Found {
     }
 }
 
-impl From<InMemory> for Found {
-    fn from(found: InMemory) -> Self {
-        match found {
-            InMemory::Hit(held) => Arc::clone(&held.entry).into(),
-            InMemory::VaryMiss => Self::VaryMiss,
-            InMemory::Miss => Self::Miss,
+impl From<Screened> for Found {
+    fn from(screened: Screened) -> Self {
+        match screened {
+            Screened::Usable(entry) => entry.into(),
+            Screened::Waived(entry) if entry.is_part() => Self::Part(entry),
+            Screened::Waived(entry) => Self::Waived(entry),
+            // A part can't be confirmed as it is.
+            Screened::Unverified(entry) if entry.is_part() => Self::Miss,
+            Screened::Unverified(entry) => Self::Unverified(entry),
+            Screened::Gone => Self::Miss,
         }
+    }
+}
+
+impl Found {
+    /// Is it of more use for the same request?
+    fn is_better_than(&self, other: &Self) -> bool {
+        let rank = |found: &Self| match found {
+            Self::Hit(_) | Self::Waived(_) => 4,
+            Self::Part(_) => 3,
+            Self::Unverified(_) => 2,
+            Self::VaryMiss => 1,
+            Self::Miss => 0,
+        };
+        // What Redis has was already found to be newer than what memory has.
+        rank(self) >= rank(other) && rank(self) > 1 || rank(self) > rank(other)
+    }
+}
+
+/// May the tier below have something better than what memory has?
+fn asks_below(local: &Found, held: Option<&Held>, now: SystemTime) -> bool {
+    match local {
+        Found::Hit(entry) | Found::Waived(entry) => {
+            entry.policy.ttl_s(now) <= 0 && held.is_some_and(Held::asks_below)
+        }
+        Found::Unverified(_) => held.is_some_and(Held::asks_below),
+        Found::Part(_) | Found::VaryMiss | Found::Miss => true,
     }
 }

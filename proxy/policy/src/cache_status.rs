@@ -20,7 +20,9 @@ impl Outcome {
 
     fn parameters(&self) -> String {
         match *self {
-            Self::Hit { ttl_s } | Self::Stale { ttl_s, .. } => format!("; hit; ttl={ttl_s}"),
+            Self::Hit { ttl_s } | Self::HitUnverified { ttl_s } | Self::Stale { ttl_s, .. } => {
+                format!("; hit; ttl={ttl_s}")
+            }
             Self::Revalidated {
                 fwd,
                 status,
@@ -78,7 +80,7 @@ fn fwd_of(pass: Pass) -> &'static str {
 fn is_token_of_its_own(fwd: Forward) -> bool {
     !matches!(
         fwd,
-        Forward::HitForMiss | Forward::CallerNamed | Forward::NoStorage
+        Forward::HitForMiss | Forward::CallerNamed | Forward::NoStorage | Forward::Unverified
     )
 }
 

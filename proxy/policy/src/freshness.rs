@@ -117,6 +117,29 @@ impl StoredPolicy {
         signed(self.lifetime_s).saturating_sub(signed(self.age_s(now)))
     }
 
+    /// The same, but stale since `unix_s` at the latest: what a soft purge makes of it.
+    #[must_use]
+    pub fn stale_since(self, unix_s: u64, now: SystemTime) -> Self {
+        let resident = unix_s.saturating_sub(self.response_time_unix_s);
+        let age_then = self.initial_age_s.saturating_add(resident);
+        Self {
+            lifetime_s: self.lifetime_s.min(age_then).min(self.age_s(now)),
+            ..self
+        }
+    }
+
+    /// The same, but never to be served before the upstream has confirmed it.
+    #[must_use]
+    pub fn unverified(self) -> Self {
+        Self {
+            lifetime_s: 0,
+            stale_while_revalidate_s: 0,
+            stale_if_error_s: 0,
+            flags: self.flags.with(Flags::MUST_REVALIDATE, true),
+            ..self
+        }
+    }
+
     /// How long a store should keep it: freshness left, the longest stale window, and slack when
     /// it can be validated.
     pub fn keep_for(&self, now: SystemTime) -> Duration {

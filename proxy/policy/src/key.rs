@@ -116,6 +116,31 @@ impl CacheKey {
         self.0.get(..length).unwrap_or_default()
     }
 
+    /// The authority that it is keyed by: empty when all clients see one.
+    pub fn authority(&self) -> &[u8] {
+        self.part(ORIGIN_PARTS - 1)
+    }
+
+    /// The canonical target, as [`CanonicalTarget::as_str`] gives it.
+    pub fn target(&self) -> &[u8] {
+        self.part(ORIGIN_PARTS)
+    }
+
+    fn part(&self, number: usize) -> &[u8] {
+        let mut rest = self.as_bytes();
+        for left in (0..=number).rev() {
+            let Some((length, after)) = rest.split_first_chunk() else {
+                break;
+            };
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            if left == 0 {
+                return after.get(..length).unwrap_or_default();
+            }
+            rest = after.get(length..).unwrap_or_default();
+        }
+        &[]
+    }
+
     /// What [`CacheKey::origin`] is of an origin's keys.
     pub fn origin_of(namespace: &str, scheme: &str, authority: &str) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -17,7 +17,7 @@
 //! 7. [`storable`](storable()): may the upstream's answer be kept, and how long? (§3, §4.2, RFC 9213)
 //! 8. [`stale_on_error`]: and if there was no answer? (§4.2.4, RFC 5861)
 //! 9. [`invalidates`], [`invalidation_targets`], [`invalidated_groups`]: what does an unsafe request make void? (§4.4,
-//!    RFC 9875)
+//!    RFC 9875) [`cache_tags`]: or an operator?
 //! 10. [`storable_post`]: or what does it bring that a `GET` may have? (RFC 9110 §9.3.3)
 //! 11. [`select`], [`combined_fields`]: which octets of it were asked for? (§3.3, §3.4; RFC 9110 §14)
 //! 12. [`Outcome`]: what happened, in one value for field, log, metric and explanation. (RFC 9211)
@@ -43,6 +43,7 @@ mod reuse;
 mod rules;
 mod select;
 mod storable;
+mod tags;
 mod target;
 mod targeted;
 mod validate;
@@ -66,6 +67,7 @@ pub use reuse::{Reuse, reuse, shareable_with_waiters, stale_on_error};
 pub use rules::{Identity, Profile, Route, Rules, UnknownProfile};
 pub use select::{accepts_coding_of, add_tags, named_by};
 pub use storable::{NotStorable, Storable, fields_to_store, storable};
+pub use tags::{TAG_BYTES_MAX, cache_tags, is_tagged};
 pub use target::{CanonicalTarget, QueryRules, TrackingParameters, Unkeyable, canonical_target};
 pub use validate::{
     Freshened, HeadSays, add_conditions, freshen, freshen_by_head, insert_date, not_modified,

@@ -24,6 +24,8 @@ pub enum Forward {
     HitForMiss,
     /// No store could be asked.
     NoStorage,
+    /// What is stored may have been purged: the log of purges was lost, or can't be followed.
+    Unverified,
 }
 
 impl Forward {
@@ -32,7 +34,7 @@ impl Forward {
         match self {
             Self::UriMiss | Self::HitForMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
-            Self::Stale => "stale",
+            Self::Stale | Self::Unverified => "stale",
             Self::Partial => "partial",
             Self::Request | Self::CallerNamed => "request",
             // A fresh response may be there; it is this request that may not have it.
@@ -134,6 +136,12 @@ pub enum Outcome {
         /// Freshness left.
         ttl_s: i64,
     },
+    /// A fresh stored response that may have been purged: the log of purges can't be followed, and the operator
+    /// wants it served all the same.
+    HitUnverified {
+        /// Freshness left.
+        ttl_s: i64,
+    },
     /// A stale stored response.
     Stale {
         /// Freshness left, so not positive.
@@ -221,7 +229,7 @@ impl Outcome {
     /// The value of `X-Cache`.
     pub fn x_cache(&self) -> XCache {
         match self {
-            Self::Hit { .. } => XCache::Hit,
+            Self::Hit { .. } | Self::HitUnverified { .. } => XCache::Hit,
             Self::Stale { .. } => XCache::Stale,
             Self::Revalidated { .. } => XCache::Revalidated,
             Self::Miss { .. } | Self::OnlyIfCached => XCache::Miss,
@@ -234,6 +242,7 @@ impl Outcome {
     pub fn reason(&self) -> Reason {
         match *self {
             Self::Hit { .. } => Reason::Fresh,
+            Self::HitUnverified { .. } => Reason::Unverified,
             Self::Stale { why, .. } => stale(why),
             Self::Revalidated { .. } => Reason::Validated,
             Self::Miss { fwd, stored, .. } => not_kept(stored).unwrap_or_else(|| forwarded(fwd)),

@@ -47,6 +47,7 @@ reasons! {
     CallerNamed "caller-named" "The request names its caller, and the stored response is not marked as shared.";
     HitForMiss "hit-for-miss" "Recent answers of this URL could not be stored, so this request did not wait for one.";
     NoStorage "no-storage" "No store could be asked.";
+    Unverified "unverified" "The stored response may have been purged: the log of purges was lost, or can't be followed.";
     AnswerMethod "answer-method" "Answers to this method are not stored.";
     Partial "partial" "The answer is a part of the whole, and not one that can be kept.";
     Status "status" "The answer's status is not stored unless the origin says more, or never.";
@@ -96,6 +97,7 @@ pub(crate) fn forwarded(why: Forward) -> Reason {
         Forward::CallerNamed => Reason::CallerNamed,
         Forward::HitForMiss => Reason::HitForMiss,
         Forward::NoStorage => Reason::NoStorage,
+        Forward::Unverified => Reason::Unverified,
     }
 }
 

@@ -14,8 +14,13 @@ use super::settings::setting;
 use super::upstream::UpstreamHost;
 use super::value::{self, Parsed};
 use super::{Config, LogFormat, LogLevel, Timeouts, upstream};
+use crate::store::OnPartition;
 
 const PROFILES: &[(&str, Profile)] = &[("safe", Profile::Safe), ("rfc", Profile::Rfc)];
+const ON_PARTITION: &[(&str, OnPartition)] = &[
+    ("origin", OnPartition::Origin),
+    ("serve", OnPartition::Serve),
+];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("human", LogFormat::Human), ("json", LogFormat::Json)];
 const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
@@ -92,6 +97,7 @@ fn settings(read: &mut Reader<'_>) -> Config {
         redis_timeout: read.setting("redis_timeout", value::timeout),
         upgrade_sock: read.optional("upgrade_sock", value::socket_path),
         upgrade_timeout: read.setting("upgrade_timeout", value::timeout),
+        on_partition: read.setting("on_partition", |text| value::choice(text, ON_PARTITION)),
         log_format: read.setting("log_format", |text| value::choice(text, LOG_FORMATS)),
         log_level: read.setting("log_level", |text| value::choice(text, LOG_LEVELS)),
         timeouts: timeouts(read),

@@ -104,6 +104,8 @@ pub const SETTINGS: &[Setting] = &[
         "A PEM bundle of certificate authorities to trust for Redis over TLS (rediss://), instead of the system's"),
     Setting::text("redis_timeout", "LARDER_REDIS_TIMEOUT", "redis-timeout", Some("50ms"), "DURATION",
         "How long a request waits for Redis before it does without"),
+    Setting::text("on_partition", "LARDER_ON_PARTITION", "on-partition", Some("origin"), "origin|serve",
+        "While purges in Redis can't be followed. origin: ask the API whether what is stored is still good. serve: serve it, perhaps purged, and say so in Cache-Status"),
     Setting::text("namespace", "LARDER_NAMESPACE", "namespace", None, "NAME",
         "What separates this API's responses from others' in one Redis: 1 to 64 of A-Z a-z 0-9 . _ : - (default: derived from the upstream)"),
     Setting::text("hosts", "LARDER_HOSTS", "hosts", None, "NAMES",

@@ -9,7 +9,7 @@ use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, Mark, unix_us};
+use crate::store::{Entry, Mark, Stamp, unix_us};
 use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use crate::usual::Usual;
 use bytes::Bytes;
@@ -70,6 +70,8 @@ pub(super) struct Coming {
     pub(super) selecting: Box<[u8]>,
     /// When the fetch began: see [`Entry::began_us`].
     pub(super) began_us: u64,
+    /// And as far as purges are concerned.
+    pub(super) born: Stamp,
     /// When its request had its turn: see [`Entry::fetch_ms`].
     pub(super) began: Instant,
     pub(super) fill: Arc<Fill>,
@@ -254,6 +256,7 @@ impl Engine {
                     .await;
             }
             if is_server_error(response.status)
+                && !self.store.is_purged(&entry)
                 && (job.is_early || stale_on_error(&entry.policy, &job.lookup, times.response_time))
             {
                 let how = How::StaleIfError(ErrorCause::Status(response.status.as_u16()));
@@ -276,6 +279,7 @@ impl Engine {
         let stored = job
             .entry
             .clone()
+            .filter(|entry| !self.store.is_purged(entry))
             .filter(|entry| stale_on_error(&entry.policy, &job.lookup, clock::now()));
         let ended = match stored {
             Some(entry) => Ended::Stored {
@@ -336,6 +340,7 @@ impl Engine {
             vary: keep.vary,
             selecting: keep.selecting,
             began_us: unix_us(times.request_time),
+            born: job.mark.stamp(),
             began: response.began,
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         });
@@ -531,6 +536,7 @@ impl Coming {
             body,
             policy: self.policy,
             began_us: self.began_us,
+            born: self.born,
             fetch_ms: ms_since(self.began),
         };
         Some(partial::settled(entry))

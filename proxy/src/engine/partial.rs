@@ -127,6 +127,8 @@ impl Engine {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Some(settled(Entry {
             part: Some(joined.part),
+            // A purge that covers either covers what they make.
+            born: old.born,
             headers,
             body,
             policy: keep.policy,
@@ -230,6 +232,7 @@ impl Engine {
             vary: keep.vary,
             selecting: keep.selecting,
             began_us: unix_us(times.request_time),
+            born: stored.born,
             began: response.began,
             fill: Fill::new(self.config.object_bytes_max, self.fills.clone()),
         })

@@ -120,6 +120,7 @@ impl Engine {
                 body: Bytes::new(),
                 policy,
                 began_us: unix_us(times.request_time),
+                born: mark.stamp(),
                 fetch_ms: times.took_ms(),
             },
             request: request.headers.clone(),
@@ -138,7 +139,8 @@ impl Engine {
         let entry = &answer.entry;
         let stored = self.store.get_in_memory(&entry.key, &answer.request, now);
         // What was stored since the POST was answered is from after it.
-        if !answer.is_whole() || matches!(stored, Found::Hit(_) | Found::Part(_)) {
+        if !answer.is_whole() || matches!(stored, Found::Hit(_) | Found::Waived(_) | Found::Part(_))
+        {
             return;
         }
         let body = answer.body();

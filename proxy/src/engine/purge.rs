@@ -3,105 +3,162 @@
 
 use super::plan::SCHEME;
 use super::{Engine, Request};
-use crate::clock;
 use crate::config::UpstreamHost;
-use crate::store::RedisState;
+use crate::store::{Applied, Purge, PurgeError, RedisState, Scope};
 use http::{HeaderMap, StatusCode};
 use larder_policy::{
-    CacheKey, canonical_authority, canonical_target, invalidated_groups, invalidates,
+    CacheKey, QueryRules, canonical_authority, canonical_target, invalidated_groups, invalidates,
     invalidation_targets,
 };
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Hosts remembered for purges that name none. An upstream that answers more names than this must be purged with the name.
-const HOSTS_SEEN_MAX: usize = 1024;
-
-/// The hosts that clients have named.
-#[derive(Debug, Default)]
-pub(super) struct HostsSeen(Mutex<BTreeSet<String>>);
-
-impl HostsSeen {
-    pub(super) fn note(&self, authority: &str) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !seen.contains(authority) && seen.len() < HOSTS_SEEN_MAX {
-            seen.insert(authority.to_owned());
-        }
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
-    }
+/// What an operator wants purged: everything that any of these names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PurgeOrder {
+    /// URLs as a client sends them, `http://host/path?query`; without an authority: that target on every host.
+    pub urls: Vec<String>,
+    /// Tags and groups, on all hosts.
+    pub tags: Vec<String>,
+    /// Beginnings of URLs, `http://host/path`; without an authority: on every host.
+    pub prefixes: Vec<String>,
+    /// Everything.
+    pub all: bool,
+    /// Make it stale rather than unusable.
+    pub soft: bool,
 }
 
-/// What a purge took away.
+/// What a purge did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purged {
-    /// The canonical URLs, as they are keyed.
-    pub urls: Vec<String>,
-    /// Responses that went from this process's memory.
-    pub entries: usize,
+    /// What was purged, URLs and prefixes in their canonical form.
+    pub names: Vec<String>,
+    /// How far it has come.
+    pub applied: Applied,
 }
 
 /// Why a purge could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PurgeFault {
+    /// The order names something that can't be stored: its author's fault.
     #[error("{0}")]
-    BadUrl(String),
-    /// Memory is purged; Redis could not be reached, so its copies may come back.
-    #[error("Redis could not be reached; memory is purged, Redis is not: {0}")]
-    Redis(String),
+    Bad(String),
+    /// Not everywhere: it is to be repeated.
+    #[error("the purge is not known to be done, repeat it: {0}")]
+    Unavailable(PurgeError),
+}
+
+/// A URL, or the beginning of one, as an operator gives it.
+struct Named {
+    /// As it is keyed; all hosts when there is none.
+    authority: Option<String>,
+    /// From the path on.
+    target: String,
 }
 
 impl Engine {
-    /// Takes away every variant of a URL as a client sends it: `http://host/path?query`, or `/path?query` for every host that
-    /// clients have named.
-    pub async fn purge_url(&self, url: &str) -> Result<Purged, PurgeFault> {
-        let (hosts, target) = self.purge_targets(url)?;
+    /// Makes a purge, and returns when it is true on every replica: whatever is asked for from then on is answered with
+    /// nothing that was fetched before.
+    pub async fn purge(&self, order: &PurgeOrder) -> Result<Purged, PurgeFault> {
+        let mut purges = Vec::new();
+        let mut names = Vec::new();
+        for url in &order.urls {
+            let (scope, name) = self.url_scope(url)?;
+            purges.push(scope);
+            names.push(name);
+        }
+        for prefix in &order.prefixes {
+            let (scope, name) = self.prefix_scope(prefix)?;
+            purges.push(scope);
+            names.push(name);
+        }
+        for tag in &order.tags {
+            purges.push(Scope::Tag(tag.clone().into_bytes()));
+            names.push(tag.clone());
+        }
+        if order.all {
+            purges.push(Scope::All);
+            names.push("*".to_owned());
+        }
+        let soft = order.soft;
+        let purges: Vec<_> = purges
+            .into_iter()
+            .map(|scope| Purge { scope, soft })
+            .collect();
+        let applied = self
+            .store
+            .purge(&purges)
+            .await
+            .map_err(|error| match error {
+                PurgeError::TooLong(why) => PurgeFault::Bad(why.to_string()),
+                error => PurgeFault::Unavailable(error),
+            })?;
+        if !soft {
+            self.drop_urls(&purges).await;
+        }
+        Ok(Purged { names, applied })
+    }
+
+    /// What has become unusable by name need not wait for its eviction.
+    async fn drop_urls(&self, purges: &[Purge]) {
+        for purge in purges {
+            if let Scope::Url(key) = &purge.scope {
+                self.forget(key).await;
+            }
+        }
+    }
+
+    fn url_scope(&self, url: &str) -> Result<(Scope, String), PurgeFault> {
+        let Named { authority, target } = self.named(url)?;
         let route = self.route(&target);
         let canonical = canonical_target(&target, &route.query).map_err(|why| {
-            PurgeFault::BadUrl(format!(
+            PurgeFault::Bad(format!(
                 "no response can be stored under {target:?} ({why:?})"
             ))
         })?;
-        let mut purged = Purged {
-            urls: Vec::new(),
-            entries: 0,
-        };
-        for host in hosts {
-            let key = self.key(&host, &canonical, route);
-            self.flights.forget(&key);
-            let taken = self
-                .store
-                .purge(&key)
-                .await
-                .map_err(|error| PurgeFault::Redis(error.to_string()))?;
-            purged.entries += taken.memory;
-            purged.urls.push(format!("{SCHEME}://{host}{canonical}"));
-        }
-        Ok(purged)
+        Ok(match authority {
+            Some(host) => {
+                let name = format!("{SCHEME}://{host}{canonical}");
+                (Scope::Url(self.key(&host, &canonical, route)), name)
+            }
+            None => (Scope::Target(canonical.to_string()), canonical.to_string()),
+        })
     }
 
-    /// The hosts and the target that a purge's URL means.
-    fn purge_targets(&self, url: &str) -> Result<(Vec<String>, String), PurgeFault> {
+    fn prefix_scope(&self, prefix: &str) -> Result<(Scope, String), PurgeFault> {
+        let Named { authority, target } = self.named(prefix)?;
+        let fault = |why: &str| PurgeFault::Bad(format!("the prefix {target:?} {why}"));
+        if target.contains('?') {
+            let why = "has a query; parameters are sorted before they are keyed, so a prefix ends with the path: purge by url or tag";
+            return Err(fault(why));
+        }
+        let canonical = canonical_target(&target, &QueryRules::default())
+            .map_err(|why| fault(&format!("begins no path that is stored ({why:?})")))?;
+        let prefix = canonical.to_string();
+        let name = match &authority {
+            Some(host) => format!("{SCHEME}://{host}{prefix}"),
+            None => prefix.clone(),
+        };
+        Ok((Scope::Prefix { authority, prefix }, name))
+    }
+
+    /// Reads a URL as an operator gives it.
+    fn named(&self, url: &str) -> Result<Named, PurgeFault> {
         let hint = "give the URL as a client sends it: http://host:port/path?query, or /path?query for every host";
         let (scheme, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
             (Some(rest), _) => ("http", rest),
             (_, Some(rest)) => ("https", rest),
-            _ if url.starts_with('/') => return Ok((self.hosts_known(), url.to_owned())),
-            _ => return Err(PurgeFault::BadUrl(format!("{url:?} is not a URL: {hint}"))),
+            _ if url.starts_with('/') => {
+                let target = url.to_owned();
+                let authority = None;
+                return Ok(Named { authority, target });
+            }
+            _ => return Err(PurgeFault::Bad(format!("{url:?} is not a URL: {hint}"))),
         };
         let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(path_at);
         let authority = canonical_authority(scheme, authority).map_err(|_| {
-            PurgeFault::BadUrl(format!(
+            PurgeFault::Bad(format!(
                 "{authority:?} is not a host with an optional port: {hint}"
             ))
         })?;
@@ -110,19 +167,12 @@ impl Engine {
         } else {
             format!("/{target}")
         };
-        let host = if self.config.upstream_host == UpstreamHost::Client {
-            authority
-        } else {
-            String::new()
-        };
-        Ok((vec![host], target))
-    }
-
-    fn hosts_known(&self) -> Vec<String> {
-        match self.config.upstream_host {
-            UpstreamHost::Client => self.hosts_seen.all(),
-            UpstreamHost::Upstream | UpstreamHost::Name(_) => vec![String::new()],
-        }
+        // Where all clients see one upstream, the host is no part of the key.
+        let authority = Some(match self.config.upstream_host {
+            UpstreamHost::Client => authority,
+            UpstreamHost::Upstream | UpstreamHost::Name(_) => String::new(),
+        });
+        Ok(Named { authority, target })
     }
 
     /// An unsafe request was answered: its target, and what the answer names on the same host,
@@ -141,8 +191,7 @@ impl Engine {
         let authority = canonical_authority(SCHEME, named).unwrap_or_default();
         let groups = invalidated_groups(request.method, status, response);
         if !groups.is_empty() {
-            self.store
-                .invalidate_groups(&self.origin(&authority), &groups, clock::now());
+            self.invalidate_groups(&authority, groups).await;
         }
         let others = invalidation_targets(request.target, SCHEME, &authority, response);
         for target in std::iter::once(request.target).chain(others.iter().map(String::as_str)) {
@@ -150,6 +199,23 @@ impl Engine {
             if let Ok(target) = canonical_target(target, &route.query) {
                 self.forget(&self.key(&authority, &target, route)).await;
             }
+        }
+    }
+
+    /// Like a purge that an operator makes, on every replica; but nobody is told when it can't be made, for the request that
+    /// caused it has been answered.
+    async fn invalidate_groups(&self, authority: &str, groups: Vec<String>) {
+        let origin = self.origin(authority);
+        let purge = |name| Purge {
+            scope: Scope::Group {
+                origin: origin.clone(),
+                name,
+            },
+            soft: false,
+        };
+        let purges: Vec<_> = groups.into_iter().map(purge).collect();
+        if let Err(error) = self.store.announce(&purges).await {
+            tracing::warn!(%error, "groups that an answer invalidated may still be served");
         }
     }
 
@@ -163,7 +229,7 @@ impl Engine {
             RedisState::Off | RedisState::Down => Duration::ZERO,
         };
         let (store, owned) = (self.store.clone(), key.clone());
-        let mut removal = Box::pin(async move { store.purge(&owned).await.is_ok() });
+        let mut removal = Box::pin(async move { store.remove(&owned).await.is_ok() });
         // Its first step, and with it memory, is done in any case.
         if timeout(patience, &mut removal).await.is_ok() {
             return;

@@ -108,6 +108,7 @@ impl Engine {
         let mut entry = Entry {
             headers,
             began_us: unix_us(times.request_time),
+            born: job.mark.stamp(),
             fetch_ms: ms_since(response.began),
             ..entry.clone()
         };

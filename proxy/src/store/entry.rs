@@ -13,8 +13,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder_policy::{CacheKey, Flags, Part, Span, StoredPolicy, VarySpec};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::log::Stamp;
+
 /// The form's version: another one is not read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Length of the checksum at the end.
 const CHECKSUM_BYTES: usize = 8;
 /// No request target that the proxy accepts makes a longer key.
@@ -57,6 +59,8 @@ pub struct Entry {
     pub began_us: u64,
     /// How long that took the upstream, to the last byte: milliseconds.
     pub fetch_ms: u32,
+    /// Up to which purge it is known to be newer: see [`super::Store::put`].
+    pub born: Stamp,
 }
 
 /// These bytes are no entry of ours.
@@ -183,6 +187,8 @@ impl Entry {
             out.u64(number);
         }
         out.u32(self.fetch_ms);
+        out.u64(self.born.epoch);
+        out.u64(self.born.sequence);
     }
 
     fn encode_vary(&self, out: &mut Writer) -> Result<(), TooLarge> {
@@ -221,6 +227,10 @@ impl Entry {
         let policy = decode_policy(&mut rest)?;
         let began_us = rest.u64()?;
         let fetch_ms = rest.u32()?;
+        let born = Stamp {
+            epoch: rest.u64()?,
+            sequence: rest.u64()?,
+        };
         let key = CacheKey::from_bytes(Arc::from(rest.long(KEY_BYTES_MAX)?));
         let vary = decode_vary(&mut rest)?;
         let selecting = Box::from(rest.long(SELECTING_BYTES_MAX)?);
@@ -246,6 +256,7 @@ impl Entry {
             policy,
             began_us,
             fetch_ms,
+            born,
         })
     }
 }
@@ -405,4 +416,4 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 #[path = "entry_tests.rs"]
-mod tests;
+pub(super) mod tests;

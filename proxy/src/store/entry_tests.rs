@@ -36,12 +36,12 @@ fn entry() -> impl Strategy<Value = Entry> {
     (
         (bytes(), vary, bytes(), 100..600_u16),
         (vec(field(), 0..12), vec(any::<u8>(), 0..300)),
-        (policy(), any::<u64>(), any::<u32>()),
+        (policy(), any::<u64>(), any::<u32>(), any::<(u64, u64)>()),
         proptest::option::of((any::<u32>(), any::<u64>())),
     )
         .prop_map(
             |((key, vary, selecting, status), (fields, body), facts, place)| {
-                let (policy, began_us, fetch_ms) = facts;
+                let (policy, began_us, fetch_ms, (epoch, sequence)) = facts;
                 let mut headers = HeaderMap::new();
                 for (name, value) in fields {
                     headers.append(name, value);
@@ -60,6 +60,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                     policy,
                     began_us,
                     fetch_ms,
+                    born: Stamp { epoch, sequence },
                 }
             },
         )
@@ -72,7 +73,7 @@ fn sealed(content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn small() -> Entry {
+pub(crate) fn small() -> Entry {
     Entry {
         key: CacheKey::from_bytes(Arc::from(&b"key"[..])),
         vary: Some(VarySpec::from_names([http::header::ACCEPT])),
@@ -91,6 +92,10 @@ fn small() -> Entry {
         },
         began_us: 6,
         fetch_ms: 7,
+        born: Stamp {
+            epoch: 8,
+            sequence: 9,
+        },
     }
 }
 

@@ -39,13 +39,15 @@ pub(super) struct Held {
     pub(super) entry: Arc<Entry>,
     /// Whether the tier below was asked for a newer one since this one went stale.
     asked_below: AtomicBool,
+    /// The version of the log of purges under which it was last found alive; 0 for none.
+    pub(super) alive_under: AtomicU64,
 }
 
 impl Held {
-    /// True once, when it is no longer fresh: another replica may have a newer one by now. If it
+    /// True once, to be asked when it is no longer fresh: another replica may have a newer one by now. If it
     /// hasn't, this process will fetch one itself, so that asking again would be in vain.
-    pub(super) fn asks_below(&self, now: SystemTime) -> bool {
-        self.entry.policy.ttl_s(now) <= 0 && !self.asked_below.swap(true, Ordering::Relaxed)
+    pub(super) fn asks_below(&self) -> bool {
+        !self.asked_below.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -117,6 +119,9 @@ pub(super) struct Memory {
     slots: Cache<CacheKey, Arc<Slot>, ByBytes, DefaultHashBuilder, ByWorth>,
     mean: Mean,
     slot_bytes_max: u64,
+    bytes_max: u64,
+    /// What something else needs of the bytes.
+    taken_bytes: AtomicU64,
     entries: Arc<AtomicU64>,
 }
 
@@ -141,7 +146,17 @@ impl Memory {
             mean: Mean::default(),
             // One object must neither fill a share nor push out most of what is held.
             slot_bytes_max: (bytes_max / 4).min(bytes_max / shards / 2),
+            bytes_max,
+            taken_bytes: AtomicU64::new(0),
             entries: Arc::default(),
+        }
+    }
+
+    /// Leaves room for something else that counts towards the same number.
+    pub(super) fn leave_room(&self, bytes: u64) {
+        if self.taken_bytes.swap(bytes, Ordering::Relaxed) != bytes {
+            self.slots
+                .set_capacity(self.bytes_max.saturating_sub(bytes));
         }
     }
 
@@ -197,8 +212,11 @@ impl Memory {
         let (key, spec) = (entry.key.clone(), entry.vary.clone());
         let fits = entry.bytes_held() as u64 + SLOT_OVERHEAD_BYTES <= self.slot_bytes_max;
         if fits && is_current(&entry, now) {
-            let asked_below = AtomicBool::new(false);
-            variants.push(Arc::new(Held { entry, asked_below }));
+            variants.push(Arc::new(Held {
+                entry,
+                asked_below: AtomicBool::new(false),
+                alive_under: AtomicU64::new(0),
+            }));
         }
         self.replace(key, spec, variants);
         fits

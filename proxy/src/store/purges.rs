@@ -1,6 +1,6 @@
 //! Was this key purged since a fetch began?
 //!
-//! A fill that began before a purge must not bring back what was purged. A fetch takes a [`Mark`]
+//! A fill that began before a purge must not bring back what was purged. A fetch takes a [`Moment`]
 //! when it begins; storing is refused when a purge of its key came later. Keys share a fixed number
 //! of places by hash, each with room for a few purges, so the memory is bounded. When many purges meet
 //! in one place while a fetch is under way, they may refuse the store of another key: that costs one
@@ -18,9 +18,9 @@ const PLACES: usize = 1024;
 /// So many purges a place tells apart by their keys.
 const REMEMBERED: usize = 8;
 
-/// The moment at which a fetch began, as a number of purges.
+/// The moment at which a fetch began, as a number of removals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(u64);
+pub(super) struct Moment(u64);
 
 /// The latest purges of one place.
 #[derive(Debug, Default)]
@@ -43,9 +43,9 @@ impl Latest {
         *slot = (hash, number);
     }
 
-    fn is_purged(&self, hash: u64, mark: Mark) -> bool {
-        let since = |&(key, number): &(u64, u64)| key == hash && number > mark.0;
-        self.forgotten > mark.0 || self.keys.iter().any(since)
+    fn is_purged(&self, hash: u64, moment: Moment) -> bool {
+        let since = |&(key, number): &(u64, u64)| key == hash && number > moment.0;
+        self.forgotten > moment.0 || self.keys.iter().any(since)
     }
 }
 
@@ -75,21 +75,21 @@ impl Purges {
         }
     }
 
-    pub(super) fn mark(&self) -> Mark {
-        Mark(self.count.load(Ordering::SeqCst))
+    pub(super) fn moment(&self) -> Moment {
+        Moment(self.count.load(Ordering::SeqCst))
     }
 
-    /// Does `change` unless the key was purged after `mark`; no purge comes in between.
+    /// Does `change` unless the key was purged after `moment`; no purge comes in between.
     pub(super) fn unless_purged<T>(
         &self,
         key: &CacheKey,
-        mark: Mark,
+        moment: Moment,
         change: impl FnOnce() -> T,
     ) -> Option<T> {
         let hash = hash(key);
         let place = self.place(hash);
         let latest = place.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        (!latest.is_purged(hash, mark)).then(change)
+        (!latest.is_purged(hash, moment)).then(change)
     }
 
     /// Takes the next number for the key and does `removal` with it.
@@ -130,18 +130,18 @@ mod tests {
     #[test]
     fn a_purge_refuses_what_began_before_it_and_nothing_later() {
         let purges = Purges::new();
-        let before = purges.mark();
+        let before = purges.moment();
         assert_eq!(purges.unless_purged(&key("a"), before, || 1), Some(1));
         assert_eq!(purges.purge(&key("a"), || 2), 2);
         assert_eq!(purges.unless_purged(&key("a"), before, || 1), None);
         assert_eq!(
-            purges.unless_purged(&key("a"), purges.mark(), || 1),
+            purges.unless_purged(&key("a"), purges.moment(), || 1),
             Some(1)
         );
     }
 
     /// How many of a thousand keys are refused that began before `purges` and were not purged.
-    fn refused(purges: &Purges, before: Mark) -> usize {
+    fn refused(purges: &Purges, before: Moment) -> usize {
         let others = (0..1000).map(|n| key(&format!("other {n}")));
         others
             .filter(|key| purges.unless_purged(key, before, || ()).is_none())
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_purge_concerns_no_other_key() {
         let purges = Purges::new();
-        let before = purges.mark();
+        let before = purges.moment();
         (0..1000).for_each(|n| purges.purge(&key(&n.to_string()), || ()));
         assert_eq!(refused(&purges, before), 0);
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_key_that_is_purged_again_and_again_takes_no_room_from_others() {
         let purges = Purges::new();
-        let before = purges.mark();
+        let before = purges.moment();
         (0..100_000).for_each(|_| purges.purge(&key("a"), || ()));
         assert_eq!(refused(&purges, before), 0);
         assert_eq!(purges.unless_purged(&key("a"), before, || ()), None);
@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn a_purge_is_never_forgotten_however_many_follow() {
         let purges = Purges::new();
-        let before = purges.mark();
+        let before = purges.moment();
         purges.purge(&key("a"), || ());
         (0..100_000).for_each(|n| purges.purge(&key(&n.to_string()), || ()));
         assert_eq!(purges.unless_purged(&key("a"), before, || ()), None);
-        assert_eq!(refused(&purges, purges.mark()), 0);
+        assert_eq!(refused(&purges, purges.moment()), 0);
     }
 }

@@ -11,26 +11,32 @@ mod dial;
 mod finder;
 mod follow;
 mod link;
+mod log;
 mod node;
+mod purges;
 mod script;
 mod slots;
 mod state;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use larder_policy::{CacheKey, selecting};
 use redis::{ErrorKind, ServerErrorKind, Value};
 use tokio::sync::mpsc::Receiver;
+use tokio::task::AbortHandle;
 
 pub use self::dial::BadAuthorities;
 pub use self::follow::Note;
 use self::link::{Fault, Lane, Link};
+pub use self::log::Applied;
+use self::log::Follower;
 use self::script::{KnownScript, Scripts};
 use super::counters::{RedisCounters, RedisError};
 use super::entry::Entry;
+use super::log::{Log, NameTooLong, Record};
 use crate::config::{BadRedisUrl, RedisUrl};
 
 /// A write may take this many times as long as a look-up: nobody waits for it, and it is larger.
@@ -51,10 +57,22 @@ pub enum RedisFault {
     Authorities(#[from] BadAuthorities),
 }
 
-/// Redis did not confirm that a response is gone.
+/// Why a purge can't be said to be true everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("Redis did not confirm the purge ({})", .0.as_str())]
-pub struct PurgeError(pub RedisError);
+pub enum PurgeError {
+    /// The log in Redis can't be reached. The purge may have been made all the same.
+    #[error("Redis did not take the purge ({})", .0.as_str())]
+    Log(RedisError),
+    /// It was made, but Redis fell silent, or lost it, before every replica had applied it.
+    #[error("purge {sequence} was made, but not confirmed by every replica in time")]
+    Unconfirmed {
+        /// Its number.
+        sequence: u64,
+    },
+    /// It names what nothing can be named.
+    #[error(transparent)]
+    TooLong(#[from] NameTooLong),
+}
 
 /// What Redis has for a request.
 #[derive(Debug)]
@@ -64,6 +82,16 @@ pub(super) enum InRedis {
     Miss,
 }
 
+/// Whether the log of purges is being followed.
+#[derive(Debug, Default)]
+enum Following {
+    #[default]
+    NotYet,
+    Task(AbortHandle),
+    /// It was, and is not any more.
+    Left,
+}
+
 /// The Redis tier.
 #[derive(Debug)]
 pub struct RedisTier {
@@ -71,6 +99,8 @@ pub struct RedisTier {
     timeout: Duration,
     scripts: Scripts,
     link: Arc<Link>,
+    follower: Option<Arc<Follower>>,
+    following: Mutex<Following>,
     counters: Arc<RedisCounters>,
 }
 
@@ -98,13 +128,78 @@ impl RedisTier {
             timeout,
             scripts: Scripts::new(),
             link: Link::new(url, authorities, Arc::clone(&counters))?,
+            follower: None,
+            following: Mutex::default(),
             counters,
         })
+    }
+
+    /// Makes `log` one that follows the log in this Redis, from [`RedisTier::start`] on.
+    pub(super) fn keep_log(&mut self, log: Arc<Log>) {
+        let (link, counters) = (Arc::clone(&self.link), Arc::clone(&self.counters));
+        self.follower = Some(Follower::new(&self.namespace, link, counters, log));
     }
 
     /// Connects in the background.
     pub(super) fn start(&self) {
         self.link.start();
+        let mut following = self.following();
+        let runs = match &*following {
+            Following::NotYet => false,
+            Following::Task(task) => !task.is_finished(),
+            Following::Left => true,
+        };
+        if runs {
+            return;
+        }
+        if let (Some(follower), Ok(runtime)) =
+            (&self.follower, tokio::runtime::Handle::try_current())
+        {
+            let task = runtime.spawn(Arc::clone(follower).run()).abort_handle();
+            *following = Following::Task(task);
+        }
+    }
+
+    /// Returns when the log of purges has been read to its end, or after `patience`.
+    pub(super) async fn settled(&self, patience: Duration) {
+        if let Some(follower) = &self.follower {
+            follower.settled(patience).await;
+        }
+    }
+
+    /// Makes a purge, and waits until it is true on every replica.
+    pub(super) async fn purge(&self, records: &[Record]) -> Result<Applied, PurgeError> {
+        match &self.follower {
+            Some(follower) => follower.purge(records).await,
+            None => Err(PurgeError::Log(RedisError::Connection)),
+        }
+    }
+
+    /// Makes a purge that nobody waits for.
+    pub(super) async fn announce(&self, records: &[Record]) -> Result<(), PurgeError> {
+        match &self.follower {
+            Some(follower) => {
+                follower
+                    .announce(records, Instant::now() + self.timeout)
+                    .await
+            }
+            None => Err(PurgeError::Log(RedisError::Connection)),
+        }
+    }
+
+    /// Tells the other replicas not to wait for this one any more. What it holds is not trusted from then on.
+    pub(super) async fn leave(&self) {
+        let before = std::mem::replace(&mut *self.following(), Following::Left);
+        if let (Following::Task(task), Some(follower)) = (before, &self.follower) {
+            task.abort();
+            follower.leave().await;
+        }
+    }
+
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Listens to a channel, from when Redis can be reached until the receiver is dropped. In a
@@ -178,7 +273,7 @@ impl RedisTier {
     }
 
     /// Removes all variants of a URL; says whether there were any.
-    pub(super) async fn purge(&self, key: &CacheKey) -> Result<bool, PurgeError> {
+    pub(super) async fn remove(&self, key: &CacheKey) -> Result<bool, PurgeError> {
         let mut cmd = redis::cmd("UNLINK");
         cmd.arg(script::redis_key(&self.namespace, key));
         let end = Instant::now() + (self.timeout * WRITE_TIMEOUT_FACTOR).max(PURGE_TIMEOUT_MIN);
@@ -186,7 +281,7 @@ impl RedisTier {
             Ok(value) => Ok(value == Value::Int(1)),
             Err(fault) => {
                 self.counters.errors(fault.kind()).add_one();
-                Err(PurgeError(fault.kind()))
+                Err(PurgeError::Log(fault.kind()))
             }
         }
     }
@@ -199,13 +294,13 @@ impl RedisTier {
         arguments: &[&[u8]],
         end: Instant,
     ) -> Result<Value, Fault> {
-        self.link.start();
-        let by_name = script.call(false, name, arguments);
+        self.start();
+        let by_name = script.call(false, &[name], arguments);
         let answer = self.link.ask(lane, &by_name, end).await;
         if !matches!(&answer, Err(Fault::Server(error)) if is_unknown_script(error)) {
             return answer;
         }
-        let by_text = script.call(true, name, arguments);
+        let by_text = script.call(true, &[name], arguments);
         self.link.ask(lane, &by_text, end).await
     }
 
@@ -240,6 +335,9 @@ impl RedisTier {
 impl Drop for RedisTier {
     fn drop(&mut self) {
         self.link.stop();
+        if let Following::Task(task) = &*self.following() {
+            task.abort();
+        }
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_proxy::admin::{
-    AdminSettings, Health, Limits, Operations, PurgeFailed, Purged, Stats, UpstreamState, serve,
+    AdminSettings, Health, Limits, Operations, PurgeFailed, Stats, UpstreamState, serve,
 };
 use larder_proxy::cli::{Start, start};
 use larder_proxy::config::Secret;
+use larder_proxy::engine::{PurgeOrder, Purged};
 use larder_proxy::metrics::{RedisState, Totals};
+use larder_proxy::store::Applied;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,22 +34,23 @@ struct Script {
 
 #[async_trait]
 impl Operations for Script {
-    async fn purge_url(&self, url: &str) -> Result<Purged, PurgeFailed> {
+    async fn purge(&self, order: &PurgeOrder) -> Result<Purged, PurgeFailed> {
         if let Some((began, release)) = &self.held {
             began.notify_one();
             release.notified().await;
         }
-        self.purged.lock().unwrap().push(url.to_owned());
-        match url {
-            "/bad" => Err(PurgeFailed::BadUrl("it has a dot segment".to_owned())),
-            "/later" => Err(PurgeFailed::Unavailable("Redis does not answer".to_owned())),
-            "/uncounted" => Ok(Purged {
-                urls: vec!["http://a/uncounted".to_owned()],
-                entries: None,
-            }),
-            url => Ok(Purged {
-                urls: vec![url.to_owned()],
-                entries: Some(2),
+        let names = [&order.urls[..], &order.tags, &order.prefixes].concat();
+        self.purged.lock().unwrap().extend(names.iter().cloned());
+        match names.first().map(String::as_str) {
+            Some("/bad") => Err(PurgeFailed::Bad("it has a dot segment".to_owned())),
+            Some("/later") => Err(PurgeFailed::Unavailable("Redis does not answer".to_owned())),
+            _ => Ok(Purged {
+                names,
+                applied: Applied {
+                    sequence: 7,
+                    replicas: 3,
+                    applied: 2,
+                },
             }),
         }
     }
@@ -287,7 +290,10 @@ async fn a_purge_names_what_went() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(
         answer.json(),
-        json!({"purged": ["/articles?category=a&limit=5"], "entries": 2})
+        json!({
+            "sequence": 7, "replicas": 3, "applied": 2, "soft": false,
+            "purged": ["/articles?category=a&limit=5"],
+        })
     );
     assert_eq!(
         *admin.script.purged.lock().unwrap(),
@@ -296,16 +302,18 @@ async fn a_purge_names_what_went() {
 }
 
 #[tokio::test]
-async fn a_purge_that_was_not_counted_claims_no_count() {
+async fn one_purge_may_name_many_things() {
     let admin = Admin::open().await;
-    let answer = admin.ask("POST /purge?url=/uncounted", "").await;
-    assert_eq!(answer.json(), json!({"purged": ["http://a/uncounted"]}));
+    let query = "tag=a&tag=b&prefix=/x/&soft=true";
+    let answer = admin.ask(&format!("POST /purge?{query}"), "").await;
+    assert_eq!(answer.json()["purged"], json!(["a", "b", "/x/"]));
+    assert_eq!(answer.json()["soft"], json!(true));
 }
 
 #[tokio::test]
 async fn a_purge_that_can_not_be_says_why() {
     let admin = Admin::open().await;
-    for query in ["", "?url=", "?url=%20", "?url=/a&url=/b", "?url=/a&b=1"] {
+    for query in ["", "?url=", "?url=%20", "?all=1", "?url=/a&b=1"] {
         let answer = admin.ask(&format!("POST /purge{query}"), "").await;
         answer.is_problem(400, "bad-parameter");
     }

@@ -128,7 +128,7 @@ async fn what_redis_holds_of_a_void_group_is_not_used() {
     let upstream = grouped(200).await;
     let redis = PrivateRedis::start().await;
     let url = redis.url();
-    let settings = [("redis", url.as_str()), ("memory", "1B")];
+    let settings = [("redis", url.as_str()), ("memory", "512B")];
     let proxy = Proxy::start(upstream.address, &settings).await;
     until("the response is in Redis", async || {
         proxy.get("/a").await.result() == "HIT"

@@ -22,7 +22,7 @@ async fn proxies(upstream: &Upstream, redis: &PrivateRedis, count: usize) -> Vec
 }
 
 fn keys(redis: &PrivateRedis) -> Vec<String> {
-    redis.ask(redis::cmd("KEYS").arg("*"))
+    redis.stored_keys()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,13 @@ async fn a_proxy_without_its_redis_starts_and_serves_and_takes_it_up_when_it_com
     let url = redis.url();
     let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
     assert_eq!(proxy.get("/a").await.result(), "MISS");
-    assert_eq!(proxy.get("/a").await.result(), "HIT");
+    let again = proxy.get("/a").await;
+    assert_eq!(again.result(), "MISS");
+    let status = again.field("cache-status");
+    assert!(
+        status.contains("fwd=stale") && status.contains("detail=unverified"),
+        "{status}"
+    );
     assert_eq!(
         proxy.purge(&proxy.url("/a")).await.status,
         503,
@@ -80,6 +86,27 @@ async fn a_proxy_without_its_redis_starts_and_serves_and_takes_it_up_when_it_com
         !keys(&redis).is_empty()
     })
     .await;
+    until("what memory holds is trusted again", async || {
+        proxy.get("/b").await.result() == "HIT"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_want_what_is_stored_served_although_purges_are_unknown() {
+    let upstream = counting("max-age=60").await;
+    let redis = PrivateRedis::absent_on_unix();
+    let url = redis.url();
+    let settings = [("redis", url.as_str()), ("on_partition", "serve")];
+    let proxy = Proxy::start(upstream.address, &settings).await;
+    assert_eq!(proxy.get("/a").await.result(), "MISS");
+    let hit = proxy.get("/a").await;
+    assert_eq!(hit.result(), "HIT");
+    let status = hit.field("cache-status");
+    assert!(
+        status.contains("hit") && status.contains("detail=unverified"),
+        "{status}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +161,8 @@ async fn a_redis_that_wants_a_password_is_down_for_a_proxy_without_one() {
     demand.arg("SET").arg("requirepass").arg("another");
     redis.ask::<()>(&demand);
     let url = redis.url();
-    let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
+    let settings = [("redis", url.as_str()), ("on_partition", "serve")];
+    let proxy = Proxy::start(upstream.address, &settings).await;
     until("it has tried", async || {
         let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;
         let tried =

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder_policy::{CacheKey, Flags, StoredPolicy, VarySpec, selecting};
-use larder_proxy::store::{Entry, Found, Put, RedisError, RedisState, RedisTier, Store};
+use larder_proxy::store::{Entry, Found, Put, RedisError, RedisState, RedisTier, Stamp, Store};
 
 use crate::support::redis::PrivateRedis;
 use crate::support::wait::until;
@@ -62,6 +62,7 @@ fn entry(name: &str, body: &str) -> Entry {
             flags: Flags::from_bits(0).expect("no flag at all is valid"),
         },
         began_us: 7,
+        born: Stamp::default(),
         fetch_ms: 20,
     }
 }
@@ -95,6 +96,7 @@ async fn connected(store: &Store) {
         store.redis_state() == RedisState::Connected
     })
     .await;
+    store.settled(PATIENT).await;
 }
 
 /// Stores, and waits until Redis has it.
@@ -116,7 +118,19 @@ async fn get(redis: &PrivateRedis, name: &str, request: &HeaderMap) -> Found {
 fn body(found: &Found) -> Option<&str> {
     match found {
         Found::Hit(entry) => std::str::from_utf8(&entry.body).ok(),
-        Found::Part(_) | Found::VaryMiss | Found::Miss => None,
+        Found::Waived(_)
+        | Found::Unverified(_)
+        | Found::Part(_)
+        | Found::VaryMiss
+        | Found::Miss => None,
+    }
+}
+
+/// Of one that has to be confirmed first.
+fn unverified(found: &Found) -> Option<&str> {
+    match found {
+        Found::Unverified(entry) => std::str::from_utf8(&entry.body).ok(),
+        _ => None,
     }
 }
 
@@ -140,7 +154,7 @@ fn part(whole: Entry, first: u64, body: &'static str, complete_length: u64) -> E
 
 /// The only key of ours in Redis.
 fn redis_key(redis: &PrivateRedis) -> String {
-    let keys: Vec<String> = redis.ask(redis::cmd("KEYS").arg("test:*"));
+    let keys = redis.stored_keys();
     let [key] = keys.as_slice() else {
         panic!("one key, not {keys:?}");
     };

@@ -8,6 +8,8 @@
 //! one asked for is decided on the entry's own words, not on digests. An entry begins with the version
 //! of its form and whether it is a part: a part takes the place of a part only.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use larder_policy::{CacheKey, VarySpec, selecting_value};
 use redis::{Cmd, Script};
@@ -72,25 +74,26 @@ return 1
 /// A script and the name the server knows it by once it has seen it.
 #[derive(Debug)]
 pub(super) struct KnownScript {
-    text: &'static str,
+    text: Cow<'static, str>,
     hash: String,
 }
 
 impl KnownScript {
-    fn new(text: &'static str) -> Self {
-        let hash = Script::new(text).get_hash().to_owned();
+    pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        let hash = Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
 
     /// The call by name; when the server has forgotten it, by its text, which it then knows.
-    pub(super) fn call(&self, by_text: bool, key: &str, arguments: &[&[u8]]) -> Cmd {
+    pub(super) fn call(&self, by_text: bool, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
         let (command, script) = if by_text {
-            ("EVAL", self.text)
+            ("EVAL", self.text.as_ref())
         } else {
             ("EVALSHA", self.hash.as_str())
         };
         let mut cmd = redis::cmd(command);
-        cmd.arg(script).arg(1).arg(key);
+        cmd.arg(script).arg(keys.len()).arg(keys);
         arguments.iter().for_each(|argument| {
             cmd.arg(*argument);
         });

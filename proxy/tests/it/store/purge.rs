@@ -1,7 +1,7 @@
 //! What was purged doesn't come back.
 
 use super::*;
-use larder_proxy::store::{PurgeError, Purged};
+use larder_proxy::store::{PurgeError, Removed};
 
 #[tokio::test]
 async fn a_purge_takes_all_variants_from_both_tiers() {
@@ -12,11 +12,11 @@ async fn a_purge_takes_all_variants_from_both_tiers() {
         put(&store, variant("a", &["accept-language"], &asks, "x")).await;
     }
     put(&store, entry("b", "stays")).await;
-    let purged = Purged {
+    let purged = Removed {
         memory: 2,
         redis: Some(true),
     };
-    assert_eq!(store.purge(&key("a")).await, Ok(purged));
+    assert_eq!(store.remove(&key("a")).await, Ok(purged));
     for language in ["de", "en"] {
         let asks = request(&[("accept-language", language)]);
         assert!(matches!(
@@ -29,11 +29,11 @@ async fn a_purge_takes_all_variants_from_both_tiers() {
         body(&get(&redis, "b", &HeaderMap::new()).await),
         Some("stays")
     );
-    let nothing = Purged {
+    let nothing = Removed {
         memory: 0,
         redis: Some(false),
     };
-    assert_eq!(store.purge(&key("a")).await, Ok(nothing));
+    assert_eq!(store.remove(&key("a")).await, Ok(nothing));
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a_fill_that_began_before_a_purge_stores_nothing() {
     let redis = PrivateRedis::start().await;
     let store = store(&redis, PATIENT).await;
     let before = store.mark();
-    store.purge(&key("a")).await.expect("Redis is there");
+    store.remove(&key("a")).await.expect("Redis is there");
     let late = store.put(entry("a", "old"), before, now());
     assert_eq!(late, Put::Invalidated);
     put(
@@ -64,7 +64,7 @@ async fn a_write_that_waits_its_turn_is_not_done_after_a_purge() {
         store.put(entry("a", "old"), store.mark(), now()),
         Put::Stored
     );
-    store.purge(&key("a")).await.expect("Redis is there");
+    store.remove(&key("a")).await.expect("Redis is there");
     put(
         &store,
         entry("b", "shows that the turn of writes has passed"),
@@ -97,7 +97,7 @@ async fn writes_under_way_never_outlive_a_purge() {
         // Whatever of it came before the purge is gone, and none of it may come after. The mark
         // of fills that begin later is newer, so the purge awaits them before it counts.
         fills.await.expect("no panic");
-        store.purge(&key("a")).await.expect("Redis is there");
+        store.remove(&key("a")).await.expect("Redis is there");
         reads.await.expect("no panic");
         let found = store.get(&key("a"), &HeaderMap::new(), now()).await.0;
         assert!(matches!(found, Found::Miss), "round {round}: {found:?}");
@@ -108,11 +108,11 @@ async fn writes_under_way_never_outlive_a_purge() {
 async fn without_redis_a_purge_is_memory_s_alone() {
     let store = Store::new(MEMORY_BYTES_MAX, None);
     assert_eq!(store.put(entry("a", "x"), store.mark(), now()), Put::Stored);
-    let purged = Purged {
+    let purged = Removed {
         memory: 1,
         redis: None,
     };
-    assert_eq!(store.purge(&key("a")).await, Ok(purged));
+    assert_eq!(store.remove(&key("a")).await, Ok(purged));
     assert_eq!(store.redis_state(), RedisState::Off);
 }
 
@@ -122,7 +122,7 @@ async fn a_purge_that_redis_does_not_confirm_is_an_error_and_memory_is_purged() 
     let store = store(&redis, PATIENT).await;
     put(&store, entry("a", "x")).await;
     redis.kill();
-    let error = PurgeError(RedisError::Connection);
-    assert_eq!(store.purge(&key("a")).await, Err(error));
+    let error = PurgeError::Log(RedisError::Connection);
+    assert_eq!(store.remove(&key("a")).await, Err(error));
     assert_eq!(store.stats().entries, 0);
 }

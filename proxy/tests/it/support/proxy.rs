@@ -77,6 +77,7 @@ impl Proxy {
             server.admin_address().unwrap(),
         );
         let (stop, stopped) = oneshot::channel::<()>();
+        server.warm_up().await;
         let running = tokio::spawn(server.run(async move {
             drop(stopped.await);
             Stop::Told

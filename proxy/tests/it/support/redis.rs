@@ -215,6 +215,13 @@ impl PrivateRedis {
         }
     }
 
+    /// The keys that hold responses: those of the log of purges are there always.
+    pub(crate) fn stored_keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.ask(redis::cmd("KEYS").arg("*"));
+        keys.retain(|key| !key.contains(":log:"));
+        keys
+    }
+
     /// Asks it something, past the code under test.
     pub(crate) fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> T {
         self.try_ask(cmd).expect("an answer")

@@ -1,18 +1,30 @@
-//! Asks a running proxy how it is, for health checks of containers that have neither a shell nor curl.
+//! Asks a running proxy something on its admin port, for containers that have neither a shell nor curl.
 //!
-//! One request on a plain socket of the standard library: no runtime to start for a check that runs every few seconds.
+//! One request on a plain socket of the standard library: no runtime to start for a health check that runs every few seconds.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// More than `/health` ever answers.
+/// A question for the admin port.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    /// Where it listens.
+    pub(super) admin: SocketAddr,
+    pub(super) method: &'a str,
+    pub(super) target: &'a str,
+    /// What it demands, if anything.
+    pub(super) token: Option<&'a str>,
+    pub(super) timeout: Duration,
+}
+
+/// More than is ever answered to these questions.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
-/// The body of `/health` when it answers 200 within `timeout`, else what was wrong.
-pub(super) fn ask(admin: SocketAddr, timeout: Duration) -> Result<String, String> {
-    let address = reachable(admin);
-    let answer = exchange(address, timeout)
+/// The body of the answer when that is a 200 in time, else what was wrong.
+pub(super) fn ask(asked: &Asked<'_>) -> Result<String, String> {
+    let address = reachable(asked.admin);
+    let answer = exchange(address, asked)
         .map_err(|error| format!("no answer from the admin port at {address}: {error}"))?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -38,11 +50,19 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listening.port())
 }
 
-fn exchange(address: SocketAddr, timeout: Duration) -> std::io::Result<Vec<u8>> {
+fn exchange(address: SocketAddr, asked: &Asked<'_>) -> std::io::Result<Vec<u8>> {
+    let timeout = asked.timeout;
     let end = Instant::now() + timeout;
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_write_timeout(Some(timeout))?;
-    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let (method, target) = (asked.method, asked.target);
+    let token = asked
+        .token
+        .map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let token = token.unwrap_or_default();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\n{token}Connection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];

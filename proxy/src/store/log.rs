@@ -1,0 +1,214 @@
+//! The log of purges: may this stored response still be used, and may this process know?
+//!
+//! A purge takes the next number; a stored response bears the number up to which purges were known when its fetch began; so
+//! one that is older than a purge which covers it is dead, in every tier and on every replica, be it stored already or still
+//! on its way. Without Redis the log is this process's own. With Redis, [`super::redis`] follows the log there and tells this
+//! one what it reads; a process that can't follow trusts what it holds for the length of its lease and no longer. Left out:
+//! how Redis is asked.
+
+mod index;
+mod record;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderMap;
+use larder_policy::CacheKey;
+
+pub use self::index::Stamp;
+pub(super) use self::index::{Index, RECORDS_MAX, Verdict};
+pub(super) use self::record::Record;
+pub use self::record::{NameTooLong, PREFIX_BYTES_MAX, Purge, Scope};
+
+/// What to do with what is held while the log can't be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartition {
+    /// Ask the upstream whether it is still good.
+    #[default]
+    Origin,
+    /// Serve it, and say so: a purge may have been missed.
+    Serve,
+}
+
+/// How far what is held may be trusted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Every purge that anybody was told of has been applied.
+    Sure,
+    /// Some may be missing: ask the upstream.
+    Unsure,
+    /// Some may be missing, and that is all right.
+    Waived,
+}
+
+/// Always sure: the log is this process's own.
+const FOR_EVER_MS: u64 = u64::MAX;
+
+/// The log, as this process knows it.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// Held for map operations only.
+    index: RwLock<Index>,
+    /// The index's stamp, read without the lock. Written epoch first and read sequence first, so that no number of one log is
+    /// ever seen with the name of an older one.
+    epoch: AtomicU64,
+    sequence: AtomicU64,
+    /// Grows whenever the index says something new.
+    version: AtomicU64,
+    started: Instant,
+    /// Until when, in milliseconds since the start.
+    sure_until_ms: AtomicU64,
+    on_partition: OnPartition,
+}
+
+impl Log {
+    /// A log of this process's own, which begins `now`.
+    pub(super) fn own(now: SystemTime) -> Self {
+        let epoch = random_epoch();
+        let sequence = unix_us(now);
+        let stamp = Stamp { epoch, sequence };
+        Self::new(stamp, FOR_EVER_MS, OnPartition::Origin)
+    }
+
+    /// A log that is kept elsewhere; nothing is known of it yet.
+    pub(super) fn followed(on_partition: OnPartition) -> Self {
+        Self::new(Stamp::default(), 0, on_partition)
+    }
+
+    fn new(stamp: Stamp, sure_until_ms: u64, on_partition: OnPartition) -> Self {
+        Self {
+            index: RwLock::new(Index::new(stamp)),
+            epoch: AtomicU64::new(stamp.epoch),
+            sequence: AtomicU64::new(stamp.sequence),
+            version: AtomicU64::new(1),
+            started: Instant::now(),
+            sure_until_ms: AtomicU64::new(sure_until_ms),
+            on_partition,
+        }
+    }
+
+    /// To be taken before the store is asked, and kept with what is then fetched.
+    pub(super) fn stamp(&self) -> Stamp {
+        let sequence = self.sequence.load(Ordering::Acquire);
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Stamp { epoch, sequence }
+    }
+
+    /// Grows with every purge; what was found alive under a version is alive as long as it stays.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn judge(&self, key: &CacheKey, headers: &HeaderMap, born: Stamp) -> Verdict {
+        self.read().judge(key, headers, born)
+    }
+
+    pub(super) fn trust(&self) -> Trust {
+        let until_ms = self.sure_until_ms.load(Ordering::Acquire);
+        if until_ms == FOR_EVER_MS || self.elapsed_ms(Instant::now()) < until_ms {
+            return Trust::Sure;
+        }
+        match self.on_partition {
+            OnPartition::Origin => Trust::Unsure,
+            OnPartition::Serve => Trust::Waived,
+        }
+    }
+
+    /// Makes purges in this process's own log; gives the number of the last.
+    pub(super) fn purge_own(&self, records: &[Record], now: SystemTime) -> u64 {
+        let mut index = self.write();
+        let sequence = unix_us(now).max(index.stamp.sequence + 1);
+        for record in records {
+            index.apply(record, sequence);
+        }
+        index.applied(sequence);
+        self.tell(&index);
+        sequence
+    }
+
+    /// Takes in a purge that is in the followed log, or will be, before all that was made before it is known. Without a number
+    /// of its own it covers all that was fetched until now, and what is fetched until the log goes on, too.
+    pub(super) fn apply_early(&self, records: &[Record], sequence: Option<u64>) {
+        let mut index = self.write();
+        let sequence = sequence.unwrap_or(index.stamp.sequence + 1);
+        for record in records {
+            index.apply(record, sequence);
+        }
+        self.tell(&index);
+    }
+
+    /// Takes in what was read from the log that is followed: `records` with their numbers, after which everything up to
+    /// `stamp.sequence` is known. Another epoch than before means that all that was known of the old one is void.
+    pub(super) fn take_in(&self, stamp: Stamp, floor: u64, records: &[(Record, u64)]) {
+        let mut index = self.write();
+        if index.stamp.epoch == stamp.epoch
+            && index.stamp.sequence >= stamp.sequence
+            && records.is_empty()
+        {
+            return;
+        }
+        if index.stamp.epoch != stamp.epoch {
+            *index = Index::new(Stamp {
+                epoch: stamp.epoch,
+                sequence: 0,
+            });
+        }
+        for (record, sequence) in records {
+            index.apply(record, *sequence);
+        }
+        index.raise_floor(floor);
+        index.applied(stamp.sequence);
+        self.tell(&index);
+    }
+
+    /// All that was to be applied has been, as of `since`: for so long it may be trusted.
+    pub(super) fn trust_for(&self, since: Instant, lease: Duration) {
+        let until_ms = self.elapsed_ms(since + lease);
+        self.sure_until_ms.fetch_max(until_ms, Ordering::AcqRel);
+    }
+
+    /// Different things that were purged, and the bytes that remembering them takes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let index = self.read();
+        (index.len(), index.bytes())
+    }
+
+    /// In this order: see `epoch`. The version last, for whoever sees it must see what it stands for.
+    fn tell(&self, index: &Index) {
+        self.epoch.store(index.stamp.epoch, Ordering::Release);
+        self.sequence.store(index.stamp.sequence, Ordering::Release);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn elapsed_ms(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis())
+            .unwrap_or(u64::MAX - 1)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Microseconds since 1970: the numbers of purges, so that no server that takes over from another gives one twice.
+pub fn unix_us(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A name that no other log has; never 0.
+pub(super) fn random_epoch() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0_u8) | 1
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

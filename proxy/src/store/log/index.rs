@@ -1,0 +1,166 @@
+//! Was this stored response purged since its fetch began?
+//!
+//! The purges of one epoch, as values: no clock, no lock, no Redis. Of each thing that was purged the latest number is
+//! kept, so the cost of a purge does not depend on what is stored, and the size of this only on how many different things
+//! were purged. When those are too many the oldest give way, and a floor remembers that everything older than they is dead.
+
+use std::collections::{BTreeMap, HashMap};
+
+use http::HeaderMap;
+use larder_policy::{CacheKey, is_tagged};
+
+use super::record::{Record, marks_of, prefix_marks_of};
+
+/// Different things that may have been purged. The log in Redis keeps as many.
+pub(in crate::store) const RECORDS_MAX: usize = 100_000;
+/// What the table spends on one, measured, rounded up.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// When a fetch began, as far as purges are concerned: which log was followed, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// The log's own name, made at random; 0 before any log was followed.
+    pub epoch: u64,
+    /// The number of the latest purge that had been applied.
+    pub sequence: u64,
+}
+
+/// What the purges say of a stored response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Verdict {
+    /// Nothing.
+    Alive,
+    /// It is stale since this purge.
+    Stale {
+        /// The purge's number: microseconds since 1970 when it was made.
+        sequence: u64,
+    },
+    /// It was fetched under another log: nobody knows.
+    Unknown,
+    /// It must not be used.
+    Dead,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Latest {
+    hard: u64,
+    soft: u64,
+}
+
+impl Latest {
+    fn last(self) -> u64 {
+        self.hard.max(self.soft)
+    }
+}
+
+/// The purges of one log, as far as they are known here.
+#[derive(Debug)]
+pub(in crate::store) struct Index {
+    pub(super) stamp: Stamp,
+    /// What began before this number is dead.
+    floor: u64,
+    latest: HashMap<u64, Latest>,
+    /// The lengths of the prefixes that were purged, and the last purge of each: a look-up tries every one.
+    prefix_lengths: BTreeMap<usize, u64>,
+    records_max: usize,
+}
+
+impl Index {
+    pub(in crate::store) fn new(stamp: Stamp) -> Self {
+        Self {
+            stamp,
+            floor: 0,
+            latest: HashMap::new(),
+            prefix_lengths: BTreeMap::new(),
+            records_max: RECORDS_MAX,
+        }
+    }
+
+    /// Takes a purge in. In whatever order and however often they come, the latest number of each thing stays.
+    pub(in crate::store) fn apply(&mut self, record: &Record, sequence: u64) {
+        let latest = self.latest.entry(record.mark()).or_default();
+        let number = match record.is_soft() {
+            true => &mut latest.soft,
+            false => &mut latest.hard,
+        };
+        *number = sequence.max(*number);
+        if let Some(length) = record.prefix_bytes() {
+            let last = self.prefix_lengths.entry(length).or_default();
+            *last = sequence.max(*last);
+        }
+        if self.latest.len() > self.records_max {
+            self.drop_older_half();
+        }
+    }
+
+    /// Everything up to this number has been applied.
+    pub(in crate::store) fn applied(&mut self, sequence: u64) {
+        self.stamp.sequence = sequence.max(self.stamp.sequence);
+    }
+
+    /// What began before this number is dead from now on.
+    pub(in crate::store) fn raise_floor(&mut self, sequence: u64) {
+        self.floor = sequence.max(self.floor);
+    }
+
+    pub(in crate::store) fn judge(
+        &self,
+        key: &CacheKey,
+        headers: &HeaderMap,
+        born: Stamp,
+    ) -> Verdict {
+        let same_log = born.epoch == self.stamp.epoch;
+        if same_log && born.sequence < self.floor {
+            return Verdict::Dead;
+        }
+        let latest = self.latest_of(key, headers);
+        if latest.hard > if same_log { born.sequence } else { 0 } {
+            Verdict::Dead
+        } else if !same_log {
+            Verdict::Unknown
+        } else if latest.soft > born.sequence {
+            let sequence = latest.soft;
+            Verdict::Stale { sequence }
+        } else {
+            Verdict::Alive
+        }
+    }
+
+    /// Different things that were purged.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.latest.len()
+    }
+
+    /// Bytes that all this holds.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        self.latest.capacity() * RECORD_OVERHEAD_BYTES
+    }
+
+    fn latest_of(&self, key: &CacheKey, headers: &HeaderMap) -> Latest {
+        if self.latest.is_empty() {
+            return Latest::default();
+        }
+        let marks = marks_of(key, headers, is_tagged(headers));
+        let lengths = self.prefix_lengths.range(..=key.target().len());
+        let prefixes = lengths.filter_map(|(length, _)| prefix_marks_of(key, *length));
+        let covering = marks.into_iter().chain(prefixes.flatten());
+        let found = covering.filter_map(|mark| self.latest.get(&mark));
+        found.fold(Latest::default(), |all, one| Latest {
+            hard: all.hard.max(one.hard),
+            soft: all.soft.max(one.soft),
+        })
+    }
+
+    fn drop_older_half(&mut self) {
+        let mut numbers: Vec<u64> = self.latest.values().map(|latest| latest.last()).collect();
+        let middle = numbers.len() / 2;
+        let (_, &mut last_dropped, _) = numbers.select_nth_unstable(middle);
+        self.latest.retain(|_, latest| latest.last() > last_dropped);
+        self.prefix_lengths.retain(|_, last| *last > last_dropped);
+        self.raise_floor(last_dropped);
+    }
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

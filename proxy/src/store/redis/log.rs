@@ -1,0 +1,330 @@
+//! Follows the log of purges in Redis, and makes purges in it.
+//!
+//! One task renews this process's lease several times in its length, and at once when a purge is announced: each time it
+//! says how far it has come and takes in what is new. What is held may be trusted for the length of the lease from before
+//! the question was sent, so never longer than those who wait for us believe. A purge is done when every replica that was
+//! there has applied it or has lost its lease. Left out: what a purge covers, see [`crate::store::log`].
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::Value;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::follow::Note;
+use super::link::{Fault, Lane, Link};
+use super::purges::{Deed, Followed, Following, Mark, channel, keys, records_max};
+use super::script::KnownScript;
+use super::{PurgeError, is_unknown_script};
+use crate::store::counters::{RedisCounters, RedisError};
+use crate::store::log::{Log, Purge, Record, Scope, random_epoch};
+
+/// How long a replica that falls silent is waited for, and what it holds is trusted.
+pub(super) const LEASE: Duration = Duration::from_secs(2);
+/// The lease as this process counts it: clocks run apart, and what was found must still be sent.
+const LEASE_TRUSTED: Duration = Duration::from_millis(1800);
+/// How often the lease is renewed: several attempts may fail.
+const RENEWAL: Duration = Duration::from_millis(400);
+/// A question that takes longer is asked anew.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// Purges read at once: some megabytes at most, if their names are long.
+const RECORDS_AT_ONCE: usize = 5_000;
+/// How long a purge waits for the replicas: their leases, one renewal that was under way, and a margin.
+const PURGE_MAX: Duration = Duration::from_secs(5);
+/// Purges kept for a log that can't be reached. More than that become a purge of everything.
+const PENDING_MAX: usize = 1_000;
+/// How often a purge looks whether the replicas have it: at first,
+const LOOK_MIN: Duration = Duration::from_millis(2);
+/// and later.
+const LOOK_MAX: Duration = Duration::from_millis(20);
+
+/// What a purge did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number.
+    pub sequence: u64,
+    /// Replicas that followed the log when it was made.
+    pub replicas: usize,
+    /// Those that have applied it. The others have lost their leases and serve nothing that they held.
+    pub applied: usize,
+}
+
+/// The follower of one log.
+#[derive(Debug)]
+pub(super) struct Follower {
+    link: Arc<Link>,
+    counters: Arc<RedisCounters>,
+    log: Arc<Log>,
+    /// This process's name in the log.
+    id: String,
+    keys: [String; 4],
+    channel: String,
+    /// By deed: marked as one that a full server must run, and unmarked for servers that don't know the mark.
+    scripts: [[KnownScript; 2]; 3],
+    unmarked: AtomicBool,
+    /// Purges that could not be put into the log yet; nothing is trusted before they are.
+    pending: Mutex<Vec<Record>>,
+    /// Something was announced.
+    news: Notify,
+    /// Whether the log has been followed up to its end at least once.
+    settled: watch::Sender<bool>,
+}
+
+impl Follower {
+    pub(super) fn new(
+        namespace: &str,
+        link: Arc<Link>,
+        counters: Arc<RedisCounters>,
+        log: Arc<Log>,
+    ) -> Arc<Self> {
+        let id = RandomState::new().hash_one(0_u8);
+        Arc::new(Self {
+            link,
+            counters,
+            log,
+            id: format!("{id:016x}"),
+            keys: keys(namespace),
+            channel: channel(namespace),
+            scripts: Deed::ALL.map(|deed| {
+                [Mark::AllowOom, Mark::None].map(|mark| KnownScript::new(deed.text(mark)))
+            }),
+            unmarked: AtomicBool::new(false),
+            pending: Mutex::default(),
+            news: Notify::new(),
+            settled: watch::Sender::new(false),
+        })
+    }
+
+    /// Follows for ever.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut announced = self.link.follow(self.channel.clone());
+        loop {
+            match self.follow_once().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.settled.send_replace(true);
+                    self.wait(&mut announced).await;
+                }
+                Err(_) => sleep(ANSWER_MAX / 10).await,
+            }
+        }
+    }
+
+    /// Returns when a purge may have been made, or when it is time to renew the lease.
+    async fn wait(&self, announced: &mut Receiver<Note>) {
+        let news = async {
+            tokio::select! {
+                () = self.news.notified() => {}
+                note = announced.recv() => if note.is_none() {
+                    // The link has been stopped; the lease is renewed as long as it can be.
+                    self.news.notified().await;
+                },
+            }
+        };
+        let _ = timeout(RENEWAL, news).await;
+        while announced.try_recv().is_ok() {}
+    }
+
+    /// Returns when the log has been followed up to its end once, or after `patience`.
+    pub(super) async fn settled(&self, patience: Duration) {
+        let mut settled = self.settled.subscribe();
+        let _ = timeout(patience, settled.wait_for(|settled| *settled)).await;
+    }
+
+    /// A purge is announced: look at once.
+    pub(super) fn notify(&self) {
+        self.news.notify_one();
+    }
+
+    /// Renews the lease and takes in what is new; true when it took in something, or there is more: then it is to be told
+    /// how far this process has come.
+    async fn follow_once(&self) -> Result<bool, RedisError> {
+        self.append_pending().await?;
+        let (since, before) = (Instant::now(), self.log.stamp());
+        let arguments = [
+            self.id.clone(),
+            before.epoch.to_string(),
+            before.sequence.to_string(),
+            LEASE.as_micros().to_string(),
+            RECORDS_AT_ONCE.to_string(),
+            random_epoch().to_string(),
+        ];
+        let answer = self.ask(Deed::Follow, &arguments, since + ANSWER_MAX).await;
+        let answer = answer.map_err(|fault| fault.kind())?;
+        let Some(mut read) = Followed::read(answer) else {
+            self.counters.errors(RedisError::Damaged).add_one();
+            return Err(RedisError::Damaged);
+        };
+        if read.foreign > 0 {
+            self.counters.errors(RedisError::Damaged).add_one();
+        }
+        let more = read.records.len() + read.foreign >= RECORDS_AT_ONCE;
+        if more && let Some((_, last)) = read.records.last() {
+            read.stamp.sequence = *last;
+        }
+        if before.epoch != 0 && before.epoch != read.stamp.epoch {
+            tracing::warn!(
+                "the log of purges has begun anew; what is stored will be validated before it is used"
+            );
+        }
+        self.log.take_in(read.stamp, read.floor, &read.records);
+        if !more {
+            self.log.trust_for(since, LEASE_TRUSTED);
+        }
+        Ok(more || self.log.stamp() != before)
+    }
+
+    /// Makes a purge, and waits until it is true everywhere.
+    pub(super) async fn purge(&self, records: &[Record]) -> Result<Applied, PurgeError> {
+        let end = Instant::now() + PURGE_MAX;
+        let made = self.append(records, end).await?;
+        let sequence = made.stamp.sequence;
+        let (epoch, made) = (made.stamp.epoch, made.alive());
+        self.notify();
+        let mut pause = LOOK_MIN;
+        loop {
+            let now = self.ask(Deed::Status, &[""; 0], end).await;
+            let now = now.ok().and_then(Following::read);
+            // A log that was lost in the meantime has forgotten this purge, and nobody can say who has it.
+            if let Some(now) = now.filter(|now| now.stamp.epoch == epoch) {
+                let reach = made.reach(sequence, &now);
+                if reach.awaited == 0 {
+                    return Ok(Applied {
+                        sequence,
+                        replicas: reach.replicas,
+                        applied: reach.applied,
+                    });
+                }
+            }
+            if Instant::now() + pause >= end {
+                return Err(PurgeError::Unconfirmed { sequence });
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MAX);
+        }
+    }
+
+    /// Makes a purge without waiting for other replicas. It is true here when this returns; after an error it is made as soon
+    /// as the log can be reached.
+    pub(super) async fn announce(
+        &self,
+        records: &[Record],
+        end: Instant,
+    ) -> Result<(), PurgeError> {
+        let made = self.append(records, end).await;
+        let sequence = made.as_ref().ok().map(|made| made.stamp.sequence);
+        if sequence.is_none() {
+            self.keep_pending(records);
+        }
+        self.log.apply_early(records, sequence);
+        self.notify();
+        made.map(|_| ())
+    }
+
+    fn keep_pending(&self, records: &[Record]) {
+        let mut pending = self.pending();
+        pending.extend(records.iter().cloned());
+        if pending.len() > PENDING_MAX {
+            let (scope, soft) = (Scope::All, false);
+            *pending = Record::new(&Purge { scope, soft }).into_iter().collect();
+        }
+    }
+
+    async fn append_pending(&self) -> Result<(), RedisError> {
+        let pending = std::mem::take(&mut *self.pending());
+        if pending.is_empty() {
+            return Ok(());
+        }
+        match self.append(&pending, Instant::now() + ANSWER_MAX).await {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.keep_pending(&pending);
+                Err(RedisError::Connection)
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn append(&self, records: &[Record], end: Instant) -> Result<Following, PurgeError> {
+        let head = [
+            random_epoch().to_string(),
+            records_max(),
+            self.channel.clone(),
+        ];
+        let head = head.iter().map(String::as_bytes);
+        let arguments: Vec<_> = head.chain(records.iter().map(Record::as_bytes)).collect();
+        let answer = self
+            .ask(
+                Deed::Append,
+                &arguments,
+                end.min(Instant::now() + ANSWER_MAX),
+            )
+            .await;
+        let answer = answer.map_err(|fault| PurgeError::Log(fault.kind()))?;
+        Following::read(answer).ok_or(PurgeError::Log(RedisError::Damaged))
+    }
+
+    /// Takes this process off the list of those who are waited for: it serves nothing more.
+    pub(super) async fn leave(&self) {
+        let mut cmd = redis::cmd("HDEL");
+        cmd.arg(&self.keys[3]).arg(&self.id);
+        let end = Instant::now() + ANSWER_MAX;
+        let _ = self.link.insist(Lane::Writes, &cmd, end).await;
+    }
+
+    /// Asks past the breaker: these are its heartbeat and what an operator waits for.
+    async fn ask(
+        &self,
+        deed: Deed,
+        arguments: &[impl AsRef<[u8]>],
+        end: Instant,
+    ) -> Result<Value, Fault> {
+        let keys = self.keys.each_ref().map(String::as_str);
+        let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
+        let mut answer = self.call(deed, &keys, &arguments, end).await;
+        if matches!(&answer, Err(Fault::Server(error)) if is_unknown_mark(error)) {
+            self.unmarked.store(true, Ordering::Relaxed);
+            answer = self.call(deed, &keys, &arguments, end).await;
+        }
+        // That there is no connection is counted by whoever makes them.
+        if let Err(fault @ (Fault::Timeout | Fault::Broken | Fault::Server(_))) = &answer {
+            self.counters.errors(fault.kind()).add_one();
+        }
+        answer
+    }
+
+    async fn call(
+        &self,
+        deed: Deed,
+        keys: &[&str],
+        arguments: &[&[u8]],
+        end: Instant,
+    ) -> Result<Value, Fault> {
+        let [marked, unmarked] = &self.scripts[deed as usize];
+        let script = match self.unmarked.load(Ordering::Relaxed) {
+            true => unmarked,
+            false => marked,
+        };
+        let by_name = script.call(false, keys, arguments);
+        let answer = self.link.insist(Lane::Reads, &by_name, end).await;
+        if !matches!(&answer, Err(Fault::Server(error)) if is_unknown_script(error)) {
+            return answer;
+        }
+        let by_text = script.call(true, keys, arguments);
+        self.link.insist(Lane::Reads, &by_text, end).await
+    }
+}
+
+/// Servers before 7.0 take the mark for a fault in the script.
+fn is_unknown_mark(error: &redis::RedisError) -> bool {
+    error
+        .detail()
+        .is_some_and(|detail| detail.contains("compiling script"))
+}
