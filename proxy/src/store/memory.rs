@@ -33,6 +33,10 @@ const ENTRIES_GUESS_MAX: u64 = 1 << 18;
 /// What the table and the slot spend besides the entries: measured, rounded up.
 const SLOT_OVERHEAD_BYTES: u64 = 256;
 
+/// So much of the bytes the allocator takes for itself, by rounding sizes up and by pages that are half empty, after a flood of
+/// responses of all sizes: measured by `scripts/soak`, rounded up.
+const ALLOCATOR_PERCENT: u64 = 20;
+
 /// One stored response in a slot.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -129,6 +133,9 @@ impl Memory {
     pub(super) fn new(bytes_max: u64) -> Self {
         let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
         let shards = 1 << shards.ilog2();
+        // One object must neither fill a share nor push out most of what is held.
+        let slot_bytes_max = (bytes_max / 4).min(bytes_max / shards / 2);
+        let bytes_max = bytes_max - bytes_max / 100 * ALLOCATOR_PERCENT;
         // Never so few that the library makes fewer shards of it.
         let guess = (bytes_max / ENTRY_BYTES_GUESS).clamp(shards * 32, ENTRIES_GUESS_MAX);
         let mut options = OptionsBuilder::new();
@@ -144,8 +151,7 @@ impl Memory {
                 ByWorth(DefaultLifecycle::default()),
             ),
             mean: Mean::default(),
-            // One object must neither fill a share nor push out most of what is held.
-            slot_bytes_max: (bytes_max / 4).min(bytes_max / shards / 2),
+            slot_bytes_max,
             bytes_max,
             taken_bytes: AtomicU64::new(0),
             entries: Arc::default(),

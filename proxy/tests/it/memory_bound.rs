@@ -235,7 +235,7 @@ async fn stays_small(memory_mib: u64, kind: Flood, requests: u64, redis: Option<
         bound / 1024
     );
     assert!(most <= bound, "{most} bytes resident, {bound} allowed");
-    let full = memory_mib * MIB * 8 / 10;
+    let full = memory_mib * MIB * 7 / 10;
     assert!(kind == Flood::Unstorable || bytes >= full, "{bytes} stored");
 }
 
