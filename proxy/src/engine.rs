@@ -267,8 +267,15 @@ impl Engine {
                 .fetch_alone(request, &plan, entry, Forward::HitForMiss)
                 .await;
         }
-        match self.flights.turn(flight, self.patience(&plan)) {
+        let generation = self.store.generation(Instant::now());
+        match self
+            .flights
+            .turn(flight, self.patience(&plan), generation.number)
+        {
             Turn::Lead(permit) => {
+                if let Some(begins) = generation.begins {
+                    tokio::time::sleep_until(begins.into()).await;
+                }
                 // Between the look-up and the turn another's fetch may have ended.
                 if let Some(answer) = self.stored_meanwhile(request, &plan) {
                     return answer;
@@ -392,7 +399,8 @@ impl Engine {
     /// Validates a stored response behind the back of the client that was served it.
     fn refresh(self: &Arc<Self>, request: &Request<'_>, plan: &Plan<'_>, entry: Arc<Entry>) {
         let flight = plan.flight();
-        if let Turn::Lead(permit) = self.flights.turn(flight, self.patience(plan)) {
+        let generation = self.store.generation(Instant::now()).number;
+        if let Turn::Lead(permit) = self.flights.turn(flight, self.patience(plan), generation) {
             // The client has its final answer.
             let request = &Request {
                 interim: None,

@@ -40,6 +40,7 @@ pub enum Published<T> {
 /// One key's fetches under way, mostly one.
 #[derive(Debug)]
 struct Flight<T> {
+    generation: u64,
     sender: watch::Sender<Option<Published<T>>>,
     /// Who asks, and when the next one may. Held for an instant only.
     asking: Mutex<Asking<T>>,
@@ -151,10 +152,12 @@ impl<T: Clone> Flights<T> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leads a fetch for this key, which usually takes so long, or waits for the one that is under way.
-    pub fn turn(self: &Arc<Self>, key: FlightKey, usual: Duration) -> Turn<T> {
+    /// Leads a fetch for this key, which usually takes so long, or waits for the one that is under way. One of another
+    /// generation is none to wait for: it began before something that makes what it brings too old.
+    pub fn turn(self: &Arc<Self>, key: FlightKey, usual: Duration, generation: u64) -> Turn<T> {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.get(&key) {
+        let flight = under_way.get(&key);
+        if let Some(flight) = flight.filter(|flight| flight.generation == generation) {
             return Turn::Wait(Waiter {
                 flights: self.clone(),
                 receiver: flight.sender.subscribe(),
@@ -163,6 +166,7 @@ impl<T: Clone> Flights<T> {
             });
         }
         let flight = Arc::new(Flight {
+            generation,
             sender: watch::Sender::new(None),
             asking: Mutex::new(Asking {
                 usual,
@@ -236,7 +240,7 @@ impl<T> Permit<T> {
             .under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // After `forget` another flight may bear this key.
+        // After `forget`, or of another generation, another flight may bear this key.
         if under_way
             .get(&self.key)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
@@ -308,17 +312,33 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights<u32>>, name: &str) -> Permit<u32> {
-        match flights.turn(key(name), USUAL) {
+        match flights.turn(key(name), USUAL, 1) {
             Turn::Lead(permit) => permit,
             Turn::Wait(_) => panic!("somebody else leads"),
         }
     }
 
     fn wait(flights: &Arc<Flights<u32>>, name: &str) -> Waiter<u32> {
-        match flights.turn(key(name), USUAL) {
+        match flights.turn(key(name), USUAL, 1) {
             Turn::Lead(_) => panic!("nobody leads"),
             Turn::Wait(waiter) => waiter,
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_fetch_of_another_generation() {
+        let flights = Flights::new();
+        let old = lead(&flights, "a");
+        let Turn::Lead(new) = flights.turn(key("a"), USUAL, 2) else {
+            panic!("it began too early");
+        };
+        old.publish(Published::Shared(1));
+        drop(old);
+        let Turn::Wait(mut waiter) = flights.turn(key("a"), USUAL, 2) else {
+            panic!("the end of the old one leaves the new one alone");
+        };
+        new.publish(Published::Shared(2));
+        assert!(matches!(waiter.published().await, Published::Shared(2)));
     }
 
     #[tokio::test]

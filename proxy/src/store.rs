@@ -16,7 +16,7 @@ mod worth;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use larder_policy::CacheKey;
@@ -125,16 +125,58 @@ pub enum RedisState {
     Down,
 }
 
+/// Requests gathered for this long share a fetch that begins after them.
+const GATHERED: Duration = Duration::from_millis(5);
+
+/// Fetches that may be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation {
+    /// Its name.
+    pub number: u64,
+    /// When its fetches begin, if not at once.
+    pub begins: Option<Instant>,
+}
+
+impl Generation {
+    /// That of the stretch of time that `since_start` falls into, which ends with its fetches' beginning.
+    fn gathering(since_start: Duration, now: Instant) -> Self {
+        /// Apart from the versions of a log, which are counted from one.
+        const GATHERING: u64 = 1 << 63;
+        let stretch = u64::try_from(since_start.as_micros() / GATHERED.as_micros());
+        let stretch = stretch.unwrap_or(u64::MAX >> 1);
+        let into = Duration::from_micros((since_start.as_micros() % GATHERED.as_micros()) as u64);
+        Self {
+            number: GATHERING | stretch,
+            begins: Some(now + (GATHERED - into)),
+        }
+    }
+}
+
+/// What takes a URL out of memory, and keeps fetches that began before from bringing it back.
+#[derive(Debug)]
+struct Removals {
+    memory: Arc<Memory>,
+    purges: Arc<Purges>,
+}
+
+impl Removals {
+    /// How many responses went.
+    fn remove(&self, key: &CacheKey) -> usize {
+        self.purges.purge(key, || self.memory.remove(key))
+    }
+}
+
 /// Memory over Redis.
 #[derive(Debug)]
 pub struct Store {
-    memory: Memory,
+    memory: Arc<Memory>,
     memory_bytes_max: u64,
     /// Removals by this process, for the order of stores and removals.
     purges: Arc<Purges>,
     log: Arc<Log>,
     redis: Option<Arc<RedisTier>>,
     counters: Arc<RedisCounters>,
+    started: Instant,
     writes_kib: Arc<Semaphore>,
 }
 
@@ -154,17 +196,24 @@ impl Store {
             None => Log::own(clock::now()),
             Some(_) => Log::followed(on_partition),
         });
+        let memory = Arc::new(Memory::new(memory_bytes_max));
+        let purges = Arc::new(Purges::new());
         if let Some(redis) = &mut redis {
-            redis.keep_log(Arc::clone(&log));
+            let removals = Removals {
+                memory: Arc::clone(&memory),
+                purges: Arc::clone(&purges),
+            };
+            redis.keep_log(Arc::clone(&log), removals);
         }
         let counters = redis.as_ref().map(|tier| Arc::clone(tier.counters()));
         Self {
-            memory: Memory::new(memory_bytes_max),
+            memory,
             memory_bytes_max,
-            purges: Arc::new(Purges::new()),
+            purges,
             log,
             redis: redis.map(Arc::new),
             counters: counters.unwrap_or_default(),
+            started: Instant::now(),
             writes_kib: Arc::new(Semaphore::new(WRITES_KIB_MAX as usize)),
         }
     }
@@ -181,6 +230,21 @@ impl Store {
         Mark {
             moment: self.purges.moment(),
             stamp: self.log.stamp(),
+        }
+    }
+
+    /// Whose fetches a request may share now: those of the same generation, all of which began after every purge that it must
+    /// heed. While the log can't be followed purges may be made that nobody tells this process of, so that only a fetch which
+    /// begins later than the request is new enough; requests are then gathered for some milliseconds, and share one.
+    pub fn generation(&self, now: Instant) -> Generation {
+        match self.log.trust() {
+            Trust::Sure | Trust::Waived => Generation {
+                number: self.log.version(),
+                begins: None,
+            },
+            Trust::Unsure => {
+                Generation::gathering(now.saturating_duration_since(self.started), now)
+            }
         }
     }
 
@@ -312,7 +376,8 @@ impl Store {
         self.log.judge(key, headers, born) != Verdict::Alive
     }
 
-    /// Removes all variants of a URL: from memory always, from Redis when it can be reached. Other replicas may still have it.
+    /// Removes all variants of a URL: from memory always, from Redis when it can be reached, from the memory of other replicas
+    /// when they hear of it. For what an unsafe request makes stale: clients choose those, so they have no place in the log.
     pub async fn remove(&self, key: &CacheKey) -> Result<Removed, PurgeError> {
         let mut memory = self.purges.purge(key, || self.memory.remove(key));
         let Some(redis) = &self.redis else {
@@ -484,5 +549,22 @@ fn asks_below(local: &Found, held: Option<&Held>, now: SystemTime) -> bool {
         }
         Found::Unverified(_) => held.is_some_and(Held::asks_below),
         Found::Part(_) | Found::VaryMiss | Found::Miss => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_one_stretch_share_a_fetch_that_begins_at_its_end() {
+        let now = Instant::now();
+        let at = |us: u64| Generation::gathering(Duration::from_micros(us), now);
+        let begins = |us: u64| at(us).begins.map(|begins| begins - now);
+        assert_eq!(at(0).number, at(4_999).number);
+        assert_ne!(at(4_999).number, at(5_000).number);
+        assert_eq!(begins(0), Some(GATHERED));
+        assert_eq!(begins(4_999), Some(Duration::from_micros(1)));
+        assert_eq!(begins(5_000), Some(GATHERED));
     }
 }

@@ -34,6 +34,7 @@ use self::link::{Fault, Lane, Link};
 pub use self::log::Applied;
 use self::log::Follower;
 use self::script::{KnownScript, Scripts};
+use super::Removals;
 use super::counters::{RedisCounters, RedisError};
 use super::entry::Entry;
 use super::log::{Log, NameTooLong, Record};
@@ -135,9 +136,15 @@ impl RedisTier {
     }
 
     /// Makes `log` one that follows the log in this Redis, from [`RedisTier::start`] on.
-    pub(super) fn keep_log(&mut self, log: Arc<Log>) {
+    pub(super) fn keep_log(&mut self, log: Arc<Log>, removals: Removals) {
         let (link, counters) = (Arc::clone(&self.link), Arc::clone(&self.counters));
-        self.follower = Some(Follower::new(&self.namespace, link, counters, log));
+        self.follower = Some(Follower::new(
+            &self.namespace,
+            link,
+            counters,
+            log,
+            removals,
+        ));
     }
 
     /// Connects in the background.
@@ -277,7 +284,12 @@ impl RedisTier {
         let mut cmd = redis::cmd("UNLINK");
         cmd.arg(script::redis_key(&self.namespace, key));
         let end = Instant::now() + (self.timeout * WRITE_TIMEOUT_FACTOR).max(PURGE_TIMEOUT_MIN);
-        match self.link.insist(Lane::Writes, &cmd, end).await {
+        let removed = self.link.insist(Lane::Writes, &cmd, end).await;
+        // After it, so that nobody takes it from here again.
+        if let Some(follower) = &self.follower {
+            follower.announce_removal(key, end).await;
+        }
+        match removed {
             Ok(value) => Ok(value == Value::Int(1)),
             Err(fault) => {
                 self.counters.errors(fault.kind()).add_one();

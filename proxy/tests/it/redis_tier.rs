@@ -4,6 +4,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::PrivateRedis;
 use crate::support::upstream::{Upstream, counting, respond};
 use crate::support::wait::until;
+use reqwest::Method;
 
 async fn proxies(upstream: &Upstream, redis: &PrivateRedis, count: usize) -> Vec<Proxy> {
     let mut proxies = Vec::new();
@@ -107,6 +108,27 @@ async fn an_operator_may_want_what_is_stored_served_although_purges_are_unknown(
         status.contains("hit") && status.contains("detail=unverified"),
         "{status}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_unsafe_request_makes_stale_goes_from_other_replicas_too() {
+    let upstream = counting("max-age=60").await;
+    let redis = PrivateRedis::start().await;
+    let proxies = proxies(&upstream, &redis, 2).await;
+    let host = [("host", "api.example")];
+    for (proxy, target) in proxies.iter().flat_map(|p| [(p, "/a"), (p, "/b")]) {
+        until("it is in the replica's memory", async || {
+            proxy.get_with(target, &host).await.result() == "HIT"
+        })
+        .await;
+    }
+    let before = proxies[1].get_with("/a", &host).await.body;
+    proxies[0].send(Method::POST, "/a", &host, "x").await;
+    until("the other replica has heard of it", async || {
+        proxies[1].get_with("/a", &host).await.body != before
+    })
+    .await;
+    assert_eq!(proxies[1].get_with("/b", &host).await.result(), "HIT");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use larder_policy::CacheKey;
 use redis::Value;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Notify, watch};
@@ -20,6 +21,7 @@ use super::link::{Fault, Lane, Link};
 use super::purges::{Deed, Followed, Following, Mark, channel, keys, records_max};
 use super::script::KnownScript;
 use super::{PurgeError, is_unknown_script};
+use crate::store::Removals;
 use crate::store::counters::{RedisCounters, RedisError};
 use crate::store::log::{Log, Purge, Record, Scope, random_epoch};
 
@@ -42,6 +44,19 @@ const LOOK_MIN: Duration = Duration::from_millis(2);
 /// and later.
 const LOOK_MAX: Duration = Duration::from_millis(20);
 
+/// What a message begins with that names a removed URL, behind the name of who removed it. A purge is announced by its number.
+const REMOVED: &[u8] = b"-";
+/// Length of a process's name.
+const ID_BYTES: usize = 16;
+/// Longer keys are seldom, and a message of that length to every replica costs more than the copies that stay.
+const REMOVED_KEY_BYTES_MAX: usize = 16 * 1024;
+
+/// Who removed which key, when a message says that.
+fn removed(said: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = said.strip_prefix(REMOVED)?;
+    rest.split_at_checked(ID_BYTES)
+}
+
 /// What a purge did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
@@ -59,6 +74,7 @@ pub(super) struct Follower {
     link: Arc<Link>,
     counters: Arc<RedisCounters>,
     log: Arc<Log>,
+    removals: Removals,
     /// This process's name in the log.
     id: String,
     keys: [String; 4],
@@ -80,12 +96,14 @@ impl Follower {
         link: Arc<Link>,
         counters: Arc<RedisCounters>,
         log: Arc<Log>,
+        removals: Removals,
     ) -> Arc<Self> {
         let id = RandomState::new().hash_one(0_u8);
         Arc::new(Self {
             link,
             counters,
             log,
+            removals,
             id: format!("{id:016x}"),
             keys: keys(namespace),
             channel: channel(namespace),
@@ -116,17 +134,50 @@ impl Follower {
 
     /// Returns when a purge may have been made, or when it is time to renew the lease.
     async fn wait(&self, announced: &mut Receiver<Note>) {
+        let said = async {
+            while let Some(note) = announced.recv().await {
+                if self.heed(&note) {
+                    return;
+                }
+            }
+            // The link has been stopped; the lease is renewed as long as it can be.
+            std::future::pending().await
+        };
         let news = async {
             tokio::select! {
                 () = self.news.notified() => {}
-                note = announced.recv() => if note.is_none() {
-                    // The link has been stopped; the lease is renewed as long as it can be.
-                    self.news.notified().await;
-                },
+                () = said => {}
             }
         };
         let _ = timeout(RENEWAL, news).await;
-        while announced.try_recv().is_ok() {}
+        while let Ok(note) = announced.try_recv() {
+            self.heed(&note);
+        }
+    }
+
+    /// True when a purge may have been made.
+    fn heed(&self, note: &Note) -> bool {
+        let Note::Message(said) = note else {
+            return true;
+        };
+        let Some((by, key)) = removed(said) else {
+            return true;
+        };
+        if by != self.id.as_bytes() {
+            self.removals.remove(&CacheKey::from_bytes(Arc::from(key)));
+        }
+        false
+    }
+
+    /// Tells the other replicas that a URL was removed. Those who don't hear it keep what they have until it expires.
+    pub(super) async fn announce_removal(&self, key: &CacheKey, end: Instant) {
+        if key.as_bytes().len() > REMOVED_KEY_BYTES_MAX {
+            return;
+        }
+        let said = [REMOVED, self.id.as_bytes(), key.as_bytes()].concat();
+        let mut cmd = redis::cmd("PUBLISH");
+        cmd.arg(&self.channel).arg(said);
+        let _ = self.link.ask(Lane::Writes, &cmd, end).await;
     }
 
     /// Returns when the log has been followed up to its end once, or after `patience`.
@@ -327,4 +378,19 @@ fn is_unknown_mark(error: &redis::RedisError) -> bool {
     error
         .detail()
         .is_some_and(|detail| detail.contains("compiling script"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_a_removed_key_or_announces_a_purge() {
+        let id = [b'f'; ID_BYTES];
+        let said = [REMOVED, &id, b"a key"].concat();
+        assert_eq!(removed(&said), Some((&id[..], &b"a key"[..])));
+        for said in [&b"1795282865452987"[..], b"", b"-", b"-short"] {
+            assert_eq!(removed(said), None);
+        }
+    }
 }
