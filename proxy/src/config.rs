@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::store::OnPartition;
+use crate::store::PurgeRules;
 use larder_policy::{Route, Rules, TrackingParameters};
 
 pub use environment::{Environment, ProcessEnvironment};
@@ -76,8 +76,8 @@ pub struct Config {
     pub upgrade_sock: Option<PathBuf>,
     /// How long they wait for each other.
     pub upgrade_timeout: Duration,
-    /// What to do while the log of purges in Redis can't be followed.
-    pub on_partition: OnPartition,
+    /// How to keep to the log of purges in Redis.
+    pub purges: PurgeRules,
     /// The form of the log.
     pub log_format: LogFormat,
     /// What is logged.

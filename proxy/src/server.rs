@@ -170,7 +170,7 @@ impl Desk {
             None => None,
         };
         let memory = config.memory_bytes_max as u64;
-        let store = Store::with_partition_rule(memory, redis, config.on_partition);
+        let store = Store::with_purge_rules(memory, redis, config.purges);
         let store = Arc::new(store);
         store.start();
         let upstream = Upstream::new(&config);

@@ -24,7 +24,9 @@ use tokio::sync::Semaphore;
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
-pub use self::log::{NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, Scope, Stamp, unix_us};
+pub use self::log::{
+    Lease, NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, PurgeRules, Scope, Stamp, unix_us,
+};
 pub use self::redis::{Applied, BadAuthorities, Note, PurgeError, RedisFault, RedisTier};
 
 use self::log::{Log, Record, Trust, Verdict};
@@ -183,18 +185,18 @@ pub struct Store {
 impl Store {
     /// Makes an empty memory. Redis is connected by [`Store::start`], or by what first needs it.
     pub fn new(memory_bytes_max: u64, redis: Option<RedisTier>) -> Self {
-        Self::with_partition_rule(memory_bytes_max, redis, OnPartition::default())
+        Self::with_purge_rules(memory_bytes_max, redis, PurgeRules::default())
     }
 
-    /// The same, and says what to do while the log of purges in Redis can't be followed.
-    pub fn with_partition_rule(
+    /// The same, and says how to keep to the log of purges in Redis.
+    pub fn with_purge_rules(
         memory_bytes_max: u64,
         mut redis: Option<RedisTier>,
-        on_partition: OnPartition,
+        rules: PurgeRules,
     ) -> Self {
         let log = Arc::new(match &mut redis {
             None => Log::own(clock::now()),
-            Some(_) => Log::followed(on_partition),
+            Some(_) => Log::followed(rules.on_partition),
         });
         let memory = Arc::new(Memory::new(memory_bytes_max));
         let purges = Arc::new(Purges::new());
@@ -203,7 +205,7 @@ impl Store {
                 memory: Arc::clone(&memory),
                 purges: Arc::clone(&purges),
             };
-            redis.keep_log(Arc::clone(&log), removals);
+            redis.keep_log(Arc::clone(&log), removals, rules.lease);
         }
         let counters = redis.as_ref().map(|tier| Arc::clone(tier.counters()));
         Self {

@@ -14,7 +14,7 @@ use super::settings::setting;
 use super::upstream::UpstreamHost;
 use super::value::{self, Parsed};
 use super::{Config, LogFormat, LogLevel, Timeouts, upstream};
-use crate::store::OnPartition;
+use crate::store::{OnPartition, PurgeRules};
 
 const PROFILES: &[(&str, Profile)] = &[("safe", Profile::Safe), ("rfc", Profile::Rfc)];
 const ON_PARTITION: &[(&str, OnPartition)] = &[
@@ -97,7 +97,10 @@ fn settings(read: &mut Reader<'_>) -> Config {
         redis_timeout: read.setting("redis_timeout", value::timeout),
         upgrade_sock: read.optional("upgrade_sock", value::socket_path),
         upgrade_timeout: read.setting("upgrade_timeout", value::timeout),
-        on_partition: read.setting("on_partition", |text| value::choice(text, ON_PARTITION)),
+        purges: PurgeRules {
+            on_partition: read.setting("on_partition", |text| value::choice(text, ON_PARTITION)),
+            lease: read.setting("purge_lease", value::lease),
+        },
         log_format: read.setting("log_format", |text| value::choice(text, LOG_FORMATS)),
         log_level: read.setting("log_level", |text| value::choice(text, LOG_LEVELS)),
         timeouts: timeouts(read),

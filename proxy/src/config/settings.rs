@@ -104,6 +104,8 @@ pub const SETTINGS: &[Setting] = &[
         "A PEM bundle of certificate authorities to trust for Redis over TLS (rediss://), instead of the system's"),
     Setting::text("redis_timeout", "LARDER_REDIS_TIMEOUT", "redis-timeout", Some("50ms"), "DURATION",
         "How long a request waits for Redis before it does without"),
+    Setting::text("purge_lease", "LARDER_PURGE_LEASE", "purge-lease", Some("2s"), "DURATION",
+        "How long a replica that loses sight of the purges in Redis still trusts what it holds, and so how long a purge waits for it at most"),
     Setting::text("on_partition", "LARDER_ON_PARTITION", "on-partition", Some("origin"), "origin|serve",
         "While purges in Redis can't be followed. origin: ask the API whether what is stored is still good. serve: serve it, perhaps purged, and say so in Cache-Status"),
     Setting::text("namespace", "LARDER_NAMESPACE", "namespace", None, "NAME",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use larder_policy::Eagerness;
 
 use super::{RedisUrl, Secret};
+use crate::store::Lease;
 
 /// What a parser answers: the value, or what is wrong and what would be right.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -60,6 +61,15 @@ pub(super) fn timeout(text: &str) -> Parsed<Duration> {
         return Err(format!("{text:?} is longer than a day; write at most 1d"));
     }
     Ok(length)
+}
+
+/// A lease: long enough to be renewed over a busy network, and short enough that somebody waits for its end.
+pub(super) fn lease(text: &str) -> Parsed<Lease> {
+    let length = duration(text)?;
+    match (Duration::from_millis(500)..=Duration::from_secs(60)).contains(&length) {
+        true => Ok(Lease::new(length)),
+        false => Err(format!("{text:?} is out of range; write 500ms to 60s")),
+    }
 }
 
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {

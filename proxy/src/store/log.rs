@@ -21,6 +21,51 @@ pub(super) use self::index::{Index, RECORDS_MAX, Verdict};
 pub(super) use self::record::Record;
 pub use self::record::{NameTooLong, PREFIX_BYTES_MAX, Purge, Scope};
 
+/// How long a replica that falls silent is waited for by a purge, and may trust what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease(Duration);
+
+impl Lease {
+    /// As long as this.
+    pub const fn new(whole: Duration) -> Self {
+        Self(whole)
+    }
+
+    pub(super) fn whole(self) -> Duration {
+        self.0
+    }
+
+    /// As this process counts it, from before it asked: clocks run apart, and what was found must still be sent.
+    pub(super) fn trusted(self) -> Duration {
+        self.0 * 9 / 10
+    }
+
+    /// How often it is renewed: several attempts may fail.
+    pub(super) fn renewal(self) -> Duration {
+        self.0 / 5
+    }
+
+    /// How long a purge waits for the replicas: their leases, what was under way, and a margin.
+    pub(super) fn purge_max(self) -> Duration {
+        self.0 * 2 + Duration::from_secs(1)
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self(Duration::from_secs(2))
+    }
+}
+
+/// How a process keeps to the log of purges in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PurgeRules {
+    /// While the log can't be followed.
+    pub on_partition: OnPartition,
+    /// For how long it is trusted not to have changed.
+    pub lease: Lease,
+}
+
 /// What to do with what is held while the log can't be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnPartition {

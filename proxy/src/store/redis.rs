@@ -37,7 +37,7 @@ use self::script::{KnownScript, Scripts};
 use super::Removals;
 use super::counters::{RedisCounters, RedisError};
 use super::entry::Entry;
-use super::log::{Log, NameTooLong, Record};
+use super::log::{Lease, Log, NameTooLong, Record};
 use crate::config::{BadRedisUrl, RedisUrl};
 
 /// A write may take this many times as long as a look-up: nobody waits for it, and it is larger.
@@ -136,15 +136,10 @@ impl RedisTier {
     }
 
     /// Makes `log` one that follows the log in this Redis, from [`RedisTier::start`] on.
-    pub(super) fn keep_log(&mut self, log: Arc<Log>, removals: Removals) {
+    pub(super) fn keep_log(&mut self, log: Arc<Log>, removals: Removals, lease: Lease) {
         let (link, counters) = (Arc::clone(&self.link), Arc::clone(&self.counters));
-        self.follower = Some(Follower::new(
-            &self.namespace,
-            link,
-            counters,
-            log,
-            removals,
-        ));
+        let follower = Follower::new(&self.namespace, link, counters, log, removals, lease);
+        self.follower = Some(follower);
     }
 
     /// Connects in the background.

@@ -23,20 +23,12 @@ use super::script::KnownScript;
 use super::{PurgeError, is_unknown_script};
 use crate::store::Removals;
 use crate::store::counters::{RedisCounters, RedisError};
-use crate::store::log::{Log, Purge, Record, Scope, random_epoch};
+use crate::store::log::{Lease, Log, Purge, Record, Scope, random_epoch};
 
-/// How long a replica that falls silent is waited for, and what it holds is trusted.
-pub(super) const LEASE: Duration = Duration::from_secs(2);
-/// The lease as this process counts it: clocks run apart, and what was found must still be sent.
-const LEASE_TRUSTED: Duration = Duration::from_millis(1800);
-/// How often the lease is renewed: several attempts may fail.
-const RENEWAL: Duration = Duration::from_millis(400);
 /// A question that takes longer is asked anew.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// Purges read at once: some megabytes at most, if their names are long.
 const RECORDS_AT_ONCE: usize = 5_000;
-/// How long a purge waits for the replicas: their leases, one renewal that was under way, and a margin.
-const PURGE_MAX: Duration = Duration::from_secs(5);
 /// Purges kept for a log that can't be reached. More than that become a purge of everything.
 const PENDING_MAX: usize = 1_000;
 /// How often a purge looks whether the replicas have it: at first,
@@ -75,6 +67,7 @@ pub(super) struct Follower {
     counters: Arc<RedisCounters>,
     log: Arc<Log>,
     removals: Removals,
+    lease: Lease,
     /// This process's name in the log.
     id: String,
     keys: [String; 4],
@@ -97,6 +90,7 @@ impl Follower {
         counters: Arc<RedisCounters>,
         log: Arc<Log>,
         removals: Removals,
+        lease: Lease,
     ) -> Arc<Self> {
         let id = RandomState::new().hash_one(0_u8);
         Arc::new(Self {
@@ -104,6 +98,7 @@ impl Follower {
             counters,
             log,
             removals,
+            lease,
             id: format!("{id:016x}"),
             keys: keys(namespace),
             channel: channel(namespace),
@@ -149,7 +144,7 @@ impl Follower {
                 () = said => {}
             }
         };
-        let _ = timeout(RENEWAL, news).await;
+        let _ = timeout(self.lease.renewal(), news).await;
         while let Ok(note) = announced.try_recv() {
             self.heed(&note);
         }
@@ -200,7 +195,7 @@ impl Follower {
             self.id.clone(),
             before.epoch.to_string(),
             before.sequence.to_string(),
-            LEASE.as_micros().to_string(),
+            self.lease.whole().as_micros().to_string(),
             RECORDS_AT_ONCE.to_string(),
             random_epoch().to_string(),
         ];
@@ -224,14 +219,14 @@ impl Follower {
         }
         self.log.take_in(read.stamp, read.floor, &read.records);
         if !more {
-            self.log.trust_for(since, LEASE_TRUSTED);
+            self.log.trust_for(since, self.lease.trusted());
         }
         Ok(more || self.log.stamp() != before)
     }
 
     /// Makes a purge, and waits until it is true everywhere.
     pub(super) async fn purge(&self, records: &[Record]) -> Result<Applied, PurgeError> {
-        let end = Instant::now() + PURGE_MAX;
+        let end = Instant::now() + self.lease.purge_max();
         let made = self.append(records, end).await?;
         let sequence = made.stamp.sequence;
         let (epoch, made) = (made.stamp.epoch, made.alive());

@@ -12,7 +12,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 async fn store_at(url: &str, timeout: Duration) -> Store {
     let tier = RedisTier::new(url, "test", timeout).expect("a Redis URL");
-    let store = Store::new(MEMORY_BYTES_MAX, Some(tier));
+    let store = Store::with_purge_rules(MEMORY_BYTES_MAX, Some(tier), patient_rules());
     store.start();
     connected(&store).await;
     store

@@ -51,6 +51,8 @@ impl Proxy {
             ("listen", "127.0.0.1:0".to_owned()),
             ("admin", "127.0.0.1:0".to_owned()),
             ("upstream", format!("http://{upstream}")),
+            // A busy machine holds a process up for longer than the two seconds that are usual.
+            ("purge_lease", "20s".to_owned()),
         ]);
         flags.extend(
             settings
