@@ -67,6 +67,8 @@ pub struct Health {
     pub upstream: UpstreamState,
     /// Does Redis?
     pub redis: RedisState,
+    /// Has every confirmed purge been applied here?
+    pub purges_followed: bool,
 }
 
 /// Whether the API answers.

@@ -77,6 +77,16 @@ const STORE_BYTES_MAX: Family = family(
     &[],
     "Bytes that stored responses may take in memory",
 );
+const PURGES_KNOWN: Family = family(
+    "larder_purges_known",
+    &[],
+    "Different things of which a purge is remembered",
+);
+const PURGES_FOLLOWED: Family = family(
+    "larder_purges_followed",
+    &[],
+    "Whether every purge that was confirmed has been applied here (1), or the log of purges can't be followed (0)",
+);
 const REDIS_UP: Family = family(
     "larder_redis_up",
     &[],
@@ -115,6 +125,8 @@ pub const FAMILIES: &[Family] = &[
     STORE_ENTRIES,
     STORE_BYTES,
     STORE_BYTES_MAX,
+    PURGES_KNOWN,
+    PURGES_FOLLOWED,
     REDIS_UP,
     REDIS_ERRORS,
     CONNECTIONS,
@@ -164,6 +176,10 @@ pub struct Held {
     pub bytes: u64,
     /// The most that they may take.
     pub bytes_max: u64,
+    /// Different things of which a purge is remembered.
+    pub purges: u64,
+    /// Every confirmed purge has been applied here.
+    pub purges_followed: bool,
     /// Failed operations of Redis since the start, by kind.
     pub redis_errors: Vec<(&'static str, u64)>,
     /// Is Redis there?
@@ -338,6 +354,8 @@ fn held_registry(held: &Held) -> Registry {
         (STORE_ENTRIES, held.entries),
         (STORE_BYTES, held.bytes),
         (STORE_BYTES_MAX, held.bytes_max),
+        (PURGES_KNOWN, held.purges),
+        (PURGES_FOLLOWED, u64::from(held.purges_followed)),
         (CONNECTIONS, held.connections),
         (UPSTREAM_UP, u64::from(held.upstream_up)),
     ];

@@ -207,6 +207,8 @@ impl Desk {
             entries: stats.entries,
             bytes: stats.bytes,
             bytes_max: stats.bytes_max,
+            purges: stats.purges,
+            purges_followed: self.store.follows_purges(),
             redis_errors: RedisError::ALL
                 .map(|kind| (kind.as_str(), self.store.counters().errors(kind).count()))
                 .into(),
@@ -267,6 +269,7 @@ impl Operations for Desk {
                 Answered::No => UpstreamState::Down,
             },
             redis: self.redis_state(),
+            purges_followed: self.store.follows_purges(),
         }
     }
 }

@@ -413,6 +413,11 @@ impl Store {
         &self.counters
     }
 
+    /// Has every confirmed purge been applied here? Else what is held is not trusted, or its use is waived.
+    pub fn follows_purges(&self) -> bool {
+        self.log.trust() == Trust::Sure
+    }
+
     /// How it stands with Redis.
     pub fn redis_state(&self) -> RedisState {
         match &self.redis {

@@ -81,6 +81,7 @@ fn health(health: Health) -> Answer {
             "version": env!("CARGO_PKG_VERSION"),
             "upstream": health.upstream.as_str(),
             "redis": health.redis.as_str(),
+            "purges": if health.purges_followed { "followed" } else { "lost" },
         }),
     )
 }

@@ -13,6 +13,8 @@ fn held() -> Held {
         entries: 7,
         bytes: 4096,
         bytes_max: 1 << 20,
+        purges: 5,
+        purges_followed: true,
         redis_errors: vec![("timeout", 3), ("connection", 0)],
         redis_state: RedisState::Up,
         connections: 2,
@@ -77,6 +79,8 @@ fn names_once_published_do_not_change() {
         "larder_build_info",
         "larder_connections",
         "larder_hit_duration_seconds",
+        "larder_purges_followed",
+        "larder_purges_known",
         "larder_redis_errors_total",
         "larder_redis_up",
         "larder_request_duration_seconds",
@@ -199,6 +203,12 @@ fn what_is_held_is_told_as_it_is_at_the_scrape() {
             );
         }
     }
+    held.purges_followed = false;
+    assert!(
+        metrics
+            .render(&held)
+            .contains("\nlarder_purges_followed 0\n")
+    );
     held.redis_state = RedisState::Down;
     assert!(metrics.render(&held).contains("\nlarder_redis_up 0\n"));
     held.redis_state = RedisState::Off;

@@ -82,6 +82,7 @@ impl Operations for Script {
             draining: self.draining,
             upstream: UpstreamState::Unknown,
             redis: RedisState::Down,
+            purges_followed: false,
         }
     }
 }
@@ -201,7 +202,7 @@ async fn health_stats_and_metrics_are_answered() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         health.json(),
-        json!({"status": "ok", "version": version, "upstream": "unknown", "redis": "down"})
+        json!({"status": "ok", "version": version, "upstream": "unknown", "redis": "down", "purges": "lost"})
     );
     let stats = admin.ask("GET /cache/stats", "").await;
     assert_eq!(stats.status, 200);

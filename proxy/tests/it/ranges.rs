@@ -1017,11 +1017,7 @@ async fn whatever_is_stored_in_between_each_answer_has_the_octets_that_were_aske
 async fn with_redis(upstream: &Upstream, redis: &PrivateRedis) -> Proxy {
     let url = redis.url();
     let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
-    until("the proxy has Redis", async || {
-        let health = proxy.admin(Method::GET, "/health").await;
-        health.body.contains("\"redis\":\"up\"")
-    })
-    .await;
+    until("the proxy has Redis", async || proxy.uses_redis().await).await;
     proxy
 }
 

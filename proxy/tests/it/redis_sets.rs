@@ -21,8 +21,7 @@ async fn echo() -> Upstream {
 }
 
 async fn is_up(proxy: &Proxy) -> bool {
-    let health = proxy.admin(reqwest::Method::GET, "/health").await;
-    health.body.contains("\"redis\":\"up\"")
+    proxy.uses_redis().await
 }
 
 async fn proxy(upstream: &Upstream, url: &str, settings: &[(&'static str, &str)]) -> Proxy {

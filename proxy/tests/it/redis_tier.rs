@@ -13,11 +13,7 @@ async fn proxies(upstream: &Upstream, redis: &PrivateRedis, count: usize) -> Vec
         proxies.push(Proxy::start(upstream.address, &[("redis", url.as_str())]).await);
     }
     for proxy in &proxies {
-        until("the proxy has Redis", async || {
-            let health = proxy.admin(reqwest::Method::GET, "/health").await;
-            health.body.contains("\"redis\":\"up\"")
-        })
-        .await;
+        until("the proxy has Redis", async || proxy.uses_redis().await).await;
     }
     proxies
 }
@@ -157,11 +153,7 @@ async fn killing_or_freezing_redis_under_way_costs_no_request() {
     redis.kill();
     ask(60).await;
     redis.run().await;
-    until("Redis is used again", async || {
-        let health = proxy.admin(reqwest::Method::GET, "/health").await;
-        health.body.contains("\"redis\":\"up\"")
-    })
-    .await;
+    until("Redis is used again", async || proxy.uses_redis().await).await;
     ask(60).await;
     let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;
     let errors: f64 = metrics

@@ -426,11 +426,7 @@ async fn leaves_nothing(upstream: &Upstream, cache_control: &str, detail: &str) 
     let redis = PrivateRedis::start().await;
     let url = redis.url();
     let proxy = Proxy::start(upstream.address, &[("redis", url.as_str())]).await;
-    until("the proxy has Redis", async || {
-        let health = proxy.admin(Method::GET, "/health").await;
-        health.body.contains("\"redis\":\"up\"")
-    })
-    .await;
+    until("the proxy has Redis", async || proxy.uses_redis().await).await;
     let keys = || redis.stored_keys().len();
     for _ in 0..2 {
         let got = proxy

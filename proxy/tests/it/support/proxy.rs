@@ -141,6 +141,13 @@ impl Proxy {
         .await
     }
 
+    /// Redis answers, and every purge in it is known.
+    pub(crate) async fn uses_redis(&self) -> bool {
+        let health = self.admin(reqwest::Method::GET, "/health").await;
+        let health: serde_json::Value = serde_json::from_str(&health.body).unwrap();
+        health["redis"] == "up" && health["purges"] == "followed"
+    }
+
     pub(crate) async fn purge(&self, url: &str) -> Got {
         let mut target = url::Url::parse(&format!("http://{}/purge", self.admin)).unwrap();
         target.query_pairs_mut().append_pair("url", url);
