@@ -13,8 +13,8 @@ use super::record::{Record, marks_of, prefix_marks_of};
 
 /// Different things that may have been purged. The log in Redis keeps as many.
 pub(in crate::store) const RECORDS_MAX: usize = 100_000;
-/// What the table spends on one, measured, rounded up.
-const RECORD_OVERHEAD_BYTES: usize = 64;
+/// What the table spends on a place, taken or not: 25 bytes, and as much again while it grows.
+const PLACE_BYTES: usize = 64;
 
 /// When a fetch began, as far as purges are concerned: which log was followed, and how far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,7 +133,7 @@ impl Index {
 
     /// Bytes that all this holds.
     pub(in crate::store) fn bytes(&self) -> usize {
-        self.latest.capacity() * RECORD_OVERHEAD_BYTES
+        self.latest.capacity() * PLACE_BYTES
     }
 
     fn latest_of(&self, key: &CacheKey, headers: &HeaderMap) -> Latest {
