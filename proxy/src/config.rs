@@ -70,6 +70,10 @@ pub struct Config {
     pub redis: Option<RedisUrl>,
     /// Authorities to trust for Redis over TLS, in PEM, instead of the system's.
     pub redis_ca: Option<PathBuf>,
+    /// What is written to Redis is sealed with it.
+    pub redis_mac_key: Option<Secret>,
+    /// What was sealed with this one is believed, too.
+    pub redis_mac_key_old: Option<Secret>,
     /// How long one operation of Redis may take.
     pub redis_timeout: Duration,
     /// Where a new process takes over from this one.

@@ -2,12 +2,12 @@
 
 use crate::admin::{self, AdminSettings, Health, Operations, PurgeFailed, Stats, UpstreamState};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::engine::{Engine, PurgeFault, PurgeOrder, Purged};
 use crate::front::Front;
 use crate::metrics::{Held, Metrics, RedisState};
 use crate::service::Service;
-use crate::store::{self, RedisError, RedisTier, Store};
+use crate::store::{self, KeyTooShort, RedisError, RedisTier, Seal, Store};
 use crate::upgrade::{self, Sockets};
 use crate::upstream::{Answered, Upstream};
 use anyhow::Context;
@@ -161,12 +161,11 @@ impl Desk {
     fn new(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new(clock::now()));
         let redis = match &config.redis {
-            Some(url) => Some(RedisTier::at(
-                url,
-                config.redis_ca.as_deref(),
-                config.namespace.clone(),
-                config.redis_timeout,
-            )?),
+            Some(url) => {
+                let (ca, namespace) = (config.redis_ca.as_deref(), config.namespace.clone());
+                let tier = RedisTier::at(url, ca, namespace, config.redis_timeout)?;
+                Some(tier.sealed(seal(&config)?))
+            }
             None => None,
         };
         let memory = config.memory_bytes_max as u64;
@@ -216,6 +215,16 @@ impl Desk {
             connections: self.front.connections(),
             upstream_up: !self.upstream.is_away(),
         }
+    }
+}
+
+/// How what is written to Redis is sealed.
+fn seal(config: &Config) -> Result<Seal, KeyTooShort> {
+    let bytes = |key: &Option<Secret>| key.as_ref().map(|key| key.expose().as_bytes().to_vec());
+    let before = bytes(&config.redis_mac_key_old);
+    match bytes(&config.redis_mac_key) {
+        None => Ok(Seal::checksum()),
+        Some(key) => Seal::keyed(&config.namespace, &key, before.as_deref()),
     }
 }
 

@@ -12,6 +12,7 @@ mod memory;
 mod purges;
 mod redis;
 mod screen;
+mod seal;
 mod worth;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use self::log::{
     Lease, NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, PurgeRules, Scope, Stamp, unix_us,
 };
 pub use self::redis::{Applied, BadAuthorities, Note, PurgeError, RedisFault, RedisTier};
+pub use self::seal::{KeyTooShort, MAC_KEY_BYTES_MIN, Seal};
 
 use self::log::{Log, Record, Trust, Verdict};
 use self::memory::{Held, InMemory, Memory};

@@ -94,6 +94,8 @@ fn settings(read: &mut Reader<'_>) -> Config {
         connections_max: read.setting("connections_max", value::count),
         redis: read.optional("redis", value::redis_url),
         redis_ca: read.optional("redis_ca", value::readable_file),
+        redis_mac_key: read.optional("redis_mac_key", value::mac_key),
+        redis_mac_key_old: read.optional("redis_mac_key_old", value::mac_key),
         redis_timeout: read.setting("redis_timeout", value::timeout),
         upgrade_sock: read.optional("upgrade_sock", value::socket_path),
         upgrade_timeout: read.setting("upgrade_timeout", value::timeout),
@@ -247,6 +249,23 @@ fn contradictions(config: &mut Config, layers: &Layers) -> Vec<Fault> {
         fault(
             "upstream_ca",
             "is of no use for an http:// upstream; leave it out, or write https://".to_owned(),
+        );
+    }
+    let mac_keys = [&config.redis_mac_key, &config.redis_mac_key_old];
+    if mac_keys.iter().any(|key| key.is_some()) && layers.get("redis").is_none() {
+        fault(
+            "redis_mac_key",
+            "is of no use without redis; leave it out, or set REDIS_URL".to_owned(),
+        );
+    } else if layers.get("redis_mac_key").is_none() && layers.get("redis_mac_key_old").is_some() {
+        fault(
+            "redis_mac_key_old",
+            "stands without redis_mac_key, so nothing would be sealed; set LARDER_REDIS_MAC_KEY, too".to_owned(),
+        );
+    } else if mac_keys[0].is_some() && mac_keys[0] == mac_keys[1] {
+        fault(
+            "redis_mac_key_old",
+            "is the same as redis_mac_key; leave it out, or let it be the key of before".to_owned(),
         );
     }
     let redis_tls = config.redis.as_ref().is_some_and(|redis| redis.tls);

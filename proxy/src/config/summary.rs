@@ -27,10 +27,10 @@ pub(super) fn summary(config: &Config) -> String {
     } else {
         "without a token"
     };
-    let redis = if config.redis.is_some() {
-        "as well"
-    } else {
-        "not used"
+    let redis = match (&config.redis, &config.redis_mac_key) {
+        (None, _) => "not used",
+        (Some(_), None) => "as well",
+        (Some(_), Some(_)) => "as well, sealed with a key",
     };
     let rows = [
         ("listen", config.listen.to_string()),

@@ -2,6 +2,7 @@
 //!
 //! Sizes and durations must carry their unit: a bare `50` has been read as seconds by one and as milliseconds by another too often.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use larder_policy::Eagerness;
 
 use super::{RedisUrl, Secret};
-use crate::store::Lease;
+use crate::store::{Lease, MAC_KEY_BYTES_MIN};
 
 /// What a parser answers: the value, or what is wrong and what would be right.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -178,6 +179,21 @@ pub(super) fn token(text: &str) -> Parsed<Secret> {
 pub(super) fn redis_url(text: &str) -> Parsed<RedisUrl> {
     RedisUrl::parse(text).map_err(|fault| fault.to_string())
 }
+
+/// A key for MACs: its text's own bytes, whatever they encode.
+pub(super) fn mac_key(text: &str) -> Parsed<Secret> {
+    let kinds: BTreeSet<u8> = text.bytes().collect();
+    if text.len() >= MAC_KEY_BYTES_MIN && kinds.len() >= MAC_KEY_KINDS_MIN {
+        Ok(Secret::new(text))
+    } else {
+        Err(format!(
+            "must be at least {MAC_KEY_BYTES_MIN} random characters, {MAC_KEY_KINDS_MIN} or more of them different; make one with: openssl rand -base64 32"
+        ))
+    }
+}
+
+/// Fewer different bytes are a placeholder: of 32 random hex digits more are different but once in twenty million.
+const MAC_KEY_KINDS_MIN: usize = 8;
 
 /// The parts of a list: separated by commas or white space.
 pub(super) fn list(text: &str) -> Vec<String> {

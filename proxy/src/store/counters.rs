@@ -15,16 +15,19 @@ pub enum RedisError {
     Refused,
     /// What it holds is no entry of ours, or one for something else.
     Damaged,
+    /// The same where a key tells what is ours: somebody else writes there, or with another key.
+    Unauthentic,
 }
 
 impl RedisError {
     /// Every kind once, in the order of the counters.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Timeout,
         Self::Connection,
         Self::BreakerOpen,
         Self::Refused,
         Self::Damaged,
+        Self::Unauthentic,
     ];
 
     /// Name for a metric label.
@@ -35,6 +38,7 @@ impl RedisError {
             Self::BreakerOpen => "breaker-open",
             Self::Refused => "refused",
             Self::Damaged => "damaged",
+            Self::Unauthentic => "unauthentic",
         }
     }
 }
@@ -71,13 +75,21 @@ pub struct RedisCounters {
 impl RedisCounters {
     /// Failures of one kind.
     pub fn errors(&self, kind: RedisError) -> &Counter {
-        let [timeout, connection, breaker_open, refused, damaged] = &self.errors;
+        let [
+            timeout,
+            connection,
+            breaker_open,
+            refused,
+            damaged,
+            unauthentic,
+        ] = &self.errors;
         match kind {
             RedisError::Timeout => timeout,
             RedisError::Connection => connection,
             RedisError::BreakerOpen => breaker_open,
             RedisError::Refused => refused,
             RedisError::Damaged => damaged,
+            RedisError::Unauthentic => unauthentic,
         }
     }
 }

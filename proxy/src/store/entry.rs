@@ -1,24 +1,20 @@
 //! A stored response and its one stored form.
 //!
-//! The form is a version byte, lengths before everything that has one, and an xxh3-64 of all of it
+//! The form is a version byte, lengths before everything that has one, and a seal over all of it
 //! at the end. What is read back may have been written by anybody: every length is checked against
 //! a limit and against what is there, and any doubt is [`Damaged`]. Both directions share the
-//! limits, so what [`Entry::encode`] writes [`Entry::decode`] reads. Left out: compression, and
-//! protection against a writer who means harm and can compute a checksum.
+//! limits, so what [`Entry::encode`] writes [`Entry::decode`] reads. Left out: compression, and how
+//! a seal is made ([`Seal`]).
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder_policy::{CacheKey, Flags, Part, Span, StoredPolicy, VarySpec};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::log::Stamp;
+use super::seal::Seal;
 
-/// The form's version: another one is not read.
-const VERSION: u8 = 3;
-/// Length of the checksum at the end.
-const CHECKSUM_BYTES: usize = 8;
 /// No request target that the proxy accepts makes a longer key.
 const KEY_BYTES_MAX: usize = 128 * 1024;
 /// The values of selecting fields come from one request head, which is smaller than this.
@@ -72,6 +68,9 @@ pub enum Damaged {
     /// Changed or cut off.
     #[error("the checksum does not match")]
     Checksum,
+    /// Written or changed by somebody who doesn't know our key.
+    #[error("the MAC is missing or does not match")]
+    Unauthentic,
     /// A length goes past a limit or the end, or bytes are left over.
     #[error("a length is wrong")]
     Length,
@@ -152,9 +151,9 @@ impl Entry {
     }
 
     /// Its stored form.
-    pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
-        let mut out = Writer(Vec::with_capacity(self.bytes_held()));
-        out.0.push(VERSION);
+    pub fn encode(&self, seal: &Seal) -> Result<Vec<u8>, TooLarge> {
+        let mut out = Writer(Vec::with_capacity(self.bytes_held() + seal.form_bytes()));
+        out.0.push(seal.form_version());
         // Redis's script tells a part by these first two bytes: see `script`.
         out.0.push(u8::from(self.is_part()));
         out.u16(self.status.as_u16());
@@ -168,8 +167,7 @@ impl Entry {
         out.long(&self.selecting, SELECTING_BYTES_MAX)?;
         self.encode_fields(&mut out)?;
         out.long(&self.body, BODY_BYTES_MAX)?;
-        let checksum = xxh3_64(&out.0);
-        out.u64(checksum);
+        seal.close(&mut out.0);
         Ok(out.0)
     }
 
@@ -212,11 +210,9 @@ impl Entry {
     }
 
     /// Reads a stored form. Nothing in the result refers to `bytes`.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        let mut rest = Reader(checked(bytes)?);
-        if rest.u8()? != VERSION {
-            return Err(Damaged::Version);
-        }
+    pub fn decode(bytes: &[u8], seal: &Seal) -> Result<Self, Damaged> {
+        let mut rest = Reader(seal.open(bytes)?);
+        let _version = rest.u8()?;
         let is_part = rest.u8()?;
         let status = StatusCode::from_u16(rest.u16()?).map_err(|_| Damaged::Value)?;
         let place = match is_part {
@@ -268,23 +264,6 @@ fn part_at(first: u64, body_bytes: usize, complete_length: u64) -> Option<Part> 
         span: Span { first, last },
         complete_length,
     })
-}
-
-/// The version first, for a newer form may be checked in another way; then the checksum.
-fn checked(bytes: &[u8]) -> Result<&[u8], Damaged> {
-    match bytes.first() {
-        None => return Err(Damaged::Length),
-        Some(&version) if version != VERSION => return Err(Damaged::Version),
-        Some(_) => {}
-    }
-    let (content, checksum) = bytes
-        .split_last_chunk::<CHECKSUM_BYTES>()
-        .ok_or(Damaged::Length)?;
-    if u64::from_be_bytes(*checksum) == xxh3_64(content) {
-        Ok(content)
-    } else {
-        Err(Damaged::Checksum)
-    }
 }
 
 fn decode_policy(rest: &mut Reader<'_>) -> Result<StoredPolicy, Damaged> {

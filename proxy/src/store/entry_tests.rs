@@ -2,6 +2,20 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::seal::{CHECKED_FORM, SIGNED_FORM};
+use xxhash_rust::xxh3::xxh3_64;
+
+const SEAL: Seal = Seal::checksum();
+const CHECKSUM_BYTES: usize = 8;
+
+fn decode(bytes: &[u8]) -> Result<Entry, Damaged> {
+    Entry::decode(bytes, &SEAL)
+}
+
+fn keyed() -> Seal {
+    let key = b"a key that only the tests can know";
+    Seal::keyed("tests", key, None).expect("long enough")
+}
 
 fn field() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
     let value = vec(
@@ -102,29 +116,47 @@ pub(crate) fn small() -> Entry {
 proptest! {
     #[test]
     fn what_was_written_is_read_back(entry in entry()) {
-        let bytes = entry.encode().expect("within the limits");
-        prop_assert_eq!(Entry::decode(&bytes), Ok(entry));
+        let bytes = entry.encode(&SEAL).expect("within the limits");
+        prop_assert_eq!(decode(&bytes), Ok(entry));
+    }
+
+    #[test]
+    fn what_was_written_under_a_key_is_read_back_with_it_and_not_without(entry in entry()) {
+        let bytes = entry.encode(&keyed()).expect("within the limits");
+        prop_assert_eq!(decode(&bytes), Err(Damaged::Version));
+        let plain = entry.encode(&SEAL).expect("within the limits");
+        prop_assert_eq!(Entry::decode(&plain, &keyed()), Err(Damaged::Unauthentic));
+        prop_assert_eq!(Entry::decode(&bytes, &keyed()), Ok(entry));
+    }
+
+    #[test]
+    fn a_right_mac_is_no_reason_to_trust_lengths(bytes in vec(any::<u8>(), 0..400)) {
+        let mut form = vec![SIGNED_FORM];
+        form.extend(bytes);
+        keyed().close(&mut form);
+        // Whether it is an entry or not is all the same: it comes back.
+        let _ = Entry::decode(&form, &keyed());
     }
 
     #[test]
     fn any_bytes_are_read_without_panic(bytes in vec(any::<u8>(), 0..400)) {
-        prop_assert!(Entry::decode(&bytes).is_err());
-        let mut content = vec![VERSION];
+        prop_assert!(decode(&bytes).is_err());
+        let mut content = vec![CHECKED_FORM];
         content.extend(bytes);
         // Whether it is an entry or not is all the same: it comes back.
-        let _ = Entry::decode(&sealed(&content));
+        let _ = decode(&sealed(&content));
     }
 
     #[test]
     fn a_changed_form_with_a_right_checksum_never_panics(
         entry in entry(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()
     ) {
-        let bytes = entry.encode().expect("within the limits");
+        let bytes = entry.encode(&SEAL).expect("within the limits");
         let mut content = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
         let at = at.index(content.len());
         content[at] = byte;
-        let _ = Entry::decode(&sealed(&content));
-        prop_assert!(Entry::decode(&sealed(&content[..cut.index(content.len())])).is_err());
+        let _ = decode(&sealed(&content));
+        prop_assert!(decode(&sealed(&content[..cut.index(content.len())])).is_err());
     }
 }
 
@@ -140,9 +172,9 @@ fn a_part_that_does_not_fit_its_whole_is_damage() {
             complete_length,
         });
         let bytes = Entry { part, ..small() }
-            .encode()
+            .encode(&SEAL)
             .expect("within the limits");
-        Entry::decode(&bytes).map(|entry| entry.part == part)
+        decode(&bytes).map(|entry| entry.part == part)
     };
     assert_eq!(part(0, 4), Ok(true));
     assert_eq!(part(6, 10), Ok(true));
@@ -163,7 +195,7 @@ fn selecting_fields_out_of_order_or_repeated_are_damage() {
         ])),
         ..small()
     };
-    let bytes = entry.encode().expect("within the limits");
+    let bytes = entry.encode(&SEAL).expect("within the limits");
     let content = &bytes[..bytes.len() - CHECKSUM_BYTES];
     let at = content
         .windows(names.len())
@@ -173,77 +205,97 @@ fn selecting_fields_out_of_order_or_repeated_are_damage() {
         let mut content = content.to_vec();
         content[at + 4..at + 10].copy_from_slice(other[0]);
         content[at + 12..at + 18].copy_from_slice(other[1]);
-        assert_eq!(Entry::decode(&sealed(&content)), Err(Damaged::Value));
+        assert_eq!(decode(&sealed(&content)), Err(Damaged::Value));
     }
 }
 
 #[test]
 fn every_flipped_bit_is_damage() {
-    let bytes = small().encode().expect("within the limits");
-    for at in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut changed = bytes.clone();
-            changed[at] ^= 1 << bit;
-            assert!(Entry::decode(&changed).is_err(), "byte {at}, bit {bit}");
+    for seal in [SEAL, keyed()] {
+        let bytes = small().encode(&seal).expect("within the limits");
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                let read = Entry::decode(&changed, &seal);
+                assert!(read.is_err(), "{seal:?}, byte {at}, bit {bit}");
+            }
         }
     }
 }
 
 #[test]
-fn every_truncation_and_every_addition_is_damage() {
-    let bytes = small().encode().expect("within the limits");
+fn every_cut_off_form_with_a_mac_is_refused_as_nobody_s() {
+    let bytes = small().encode(&keyed()).expect("within the limits");
     for len in 0..bytes.len() {
-        assert!(Entry::decode(&bytes[..len]).is_err(), "{len} bytes");
+        let read = Entry::decode(&bytes[..len], &keyed());
+        assert_eq!(read, Err(Damaged::Unauthentic), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_form_with_a_mac_is_one_with_a_checksum_but_for_the_first_byte_and_the_end() {
+    let plain = small().encode(&SEAL).expect("within the limits");
+    let signed = small().encode(&keyed()).expect("within the limits");
+    assert_eq!(plain[1..plain.len() - 8], signed[1..signed.len() - 32]);
+    assert_ne!(plain[0], signed[0]);
+}
+
+#[test]
+fn every_truncation_and_every_addition_is_damage() {
+    let bytes = small().encode(&SEAL).expect("within the limits");
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "{len} bytes");
     }
     let mut longer = bytes.clone();
     longer.push(0);
-    assert_eq!(Entry::decode(&longer), Err(Damaged::Checksum));
+    assert_eq!(decode(&longer), Err(Damaged::Checksum));
     let content = &bytes[..bytes.len() - CHECKSUM_BYTES];
     assert_eq!(
-        Entry::decode(&sealed(&[content, b"x"].concat())),
+        decode(&sealed(&[content, b"x"].concat())),
         Err(Damaged::Length)
     );
 }
 
 #[test]
 fn another_version_is_told_apart_from_damage() {
-    let mut bytes = small().encode().expect("within the limits");
-    bytes[0] = VERSION + 1;
-    assert_eq!(Entry::decode(&bytes), Err(Damaged::Version));
+    let mut bytes = small().encode(&SEAL).expect("within the limits");
+    bytes[0] = CHECKED_FORM + 1;
+    assert_eq!(decode(&bytes), Err(Damaged::Version));
 }
 
 #[test]
 fn a_limit_holds_at_exactly_its_value() {
     let mut entry = small();
     entry.selecting = vec![0; SELECTING_BYTES_MAX].into();
-    let bytes = entry.encode().expect("at the limit");
-    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    let bytes = entry.encode(&SEAL).expect("at the limit");
+    assert_eq!(decode(&bytes), Ok(entry.clone()));
     entry.selecting = vec![0; SELECTING_BYTES_MAX + 1].into();
-    assert_eq!(entry.encode(), Err(TooLarge));
+    assert_eq!(entry.encode(&SEAL), Err(TooLarge));
 
     let names = |count: usize| (0..count).map(|n| format!("x-{n}").parse().expect("a token"));
     let mut entry = small();
     entry.vary = Some(VarySpec::from_names(names(VARY_NAMES_MAX)));
-    assert!(Entry::decode(&entry.encode().expect("at the limit")).is_ok());
+    assert!(decode(&entry.encode(&SEAL).expect("at the limit")).is_ok());
     entry.vary = Some(VarySpec::from_names(names(VARY_NAMES_MAX + 1)));
-    assert_eq!(entry.encode(), Err(TooLarge));
+    assert_eq!(entry.encode(&SEAL), Err(TooLarge));
 
     let mut entry = small();
     entry.headers = names(FIELDS_MAX)
         .map(|n| (n, HeaderValue::from_static("")))
         .collect();
-    assert!(Entry::decode(&entry.encode().expect("at the limit")).is_ok());
+    assert!(decode(&entry.encode(&SEAL).expect("at the limit")).is_ok());
     entry.headers.append("y", HeaderValue::from_static(""));
-    assert_eq!(entry.encode(), Err(TooLarge));
+    assert_eq!(entry.encode(&SEAL), Err(TooLarge));
 }
 
 #[test]
 fn a_length_beyond_the_end_is_damage_and_reserves_nothing() {
-    let bytes = small().encode().expect("within the limits");
+    let bytes = small().encode(&SEAL).expect("within the limits");
     let body_len_at = bytes.len() - CHECKSUM_BYTES - b"body".len() - 4;
     let mut content = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
     content[body_len_at..body_len_at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
-    assert_eq!(Entry::decode(&sealed(&content)), Err(Damaged::Length));
+    assert_eq!(decode(&sealed(&content)), Err(Damaged::Length));
 }
 
 #[test]

@@ -190,6 +190,7 @@ impl Log {
         if index.stamp.epoch == stamp.epoch
             && index.stamp.sequence >= stamp.sequence
             && records.is_empty()
+            && index.floor >= floor
         {
             return;
         }

@@ -1,8 +1,8 @@
 //! Which stored response of any replica may answer? Held in Redis, one round trip away.
 //!
 //! Every failure is a miss and a number in a counter; only a purge reports it. What is read is
-//! believed only as far as it can be checked: checksum, full key, full selecting values. Something
-//! that fails this stays where it is until the fetch that follows overwrites it: a removal would
+//! believed only as far as it can be checked: seal, full key, full selecting values, and how long it
+//! says itself that it is of use, whatever Redis says. Something that fails this stays where it is until the fetch that follows overwrites it: a removal would
 //! cost a round trip and could hit what was written in between.
 
 mod breaker;
@@ -36,8 +36,9 @@ use self::log::Follower;
 use self::script::{KnownScript, Scripts};
 use super::Removals;
 use super::counters::{RedisCounters, RedisError};
-use super::entry::Entry;
+use super::entry::{Damaged, Entry};
 use super::log::{Lease, Log, NameTooLong, Record};
+use super::seal::Seal;
 use crate::config::{BadRedisUrl, RedisUrl};
 
 /// A write may take this many times as long as a look-up: nobody waits for it, and it is larger.
@@ -97,6 +98,7 @@ enum Following {
 #[derive(Debug)]
 pub struct RedisTier {
     namespace: String,
+    seal: Seal,
     timeout: Duration,
     scripts: Scripts,
     link: Arc<Link>,
@@ -126,6 +128,7 @@ impl RedisTier {
         let counters = Arc::<RedisCounters>::default();
         Ok(Self {
             namespace: namespace.into(),
+            seal: Seal::checksum(),
             timeout,
             scripts: Scripts::new(),
             link: Link::new(url, authorities, Arc::clone(&counters))?,
@@ -135,10 +138,18 @@ impl RedisTier {
         })
     }
 
+    /// The same, with what it writes and believes sealed in this way. To be said before a store is made of it.
+    #[must_use]
+    pub fn sealed(mut self, seal: Seal) -> Self {
+        self.seal = seal;
+        self
+    }
+
     /// Makes `log` one that follows the log in this Redis, from [`RedisTier::start`] on.
     pub(super) fn keep_log(&mut self, log: Arc<Log>, removals: Removals, lease: Lease) {
         let (link, counters) = (Arc::clone(&self.link), Arc::clone(&self.counters));
-        let follower = Follower::new(&self.namespace, link, counters, log, removals, lease);
+        let seal = self.seal.clone();
+        let follower = Follower::new(&self.namespace, seal, link, counters, log, removals, lease);
         self.follower = Some(follower);
     }
 
@@ -248,8 +259,10 @@ impl RedisTier {
     /// Writes a response, to be kept as long as it may be of use.
     pub(super) async fn put(&self, entry: &Entry, now: SystemTime) {
         let ttl_ms = entry.policy.keep_for(now).min(TTL_MAX).as_millis();
-        let (Ok(form), Some(field)) = (entry.encode(), script::variant_field(&entry.selecting))
-        else {
+        let (Ok(form), Some(field)) = (
+            entry.encode(&self.seal),
+            script::variant_field(&entry.selecting),
+        ) else {
             self.counters.dropped.add_one();
             return;
         };
@@ -319,13 +332,19 @@ impl RedisTier {
         request: &HeaderMap,
         now: SystemTime,
     ) -> InRedis {
-        let Ok(entry) = Entry::decode(bytes) else {
-            return self.failed(RedisError::Damaged);
+        let entry = match Entry::decode(bytes, &self.seal) {
+            Ok(entry) => entry,
+            Err(Damaged::Unauthentic) => return self.failed(RedisError::Unauthentic),
+            Err(_) => return self.failed(RedisError::Damaged),
         };
         let spec = entry.vary.as_ref();
         let selecting = spec.map_or_else(Vec::new, |spec| selecting(spec, request));
         if entry.key != *key || *entry.selecting != *selecting {
-            return self.failed(RedisError::Damaged);
+            // Ours, but somebody has moved it.
+            return self.failed(match self.seal.is_keyed() {
+                true => RedisError::Unauthentic,
+                false => RedisError::Damaged,
+            });
         }
         if entry.policy.keep_for(now).is_zero() {
             return InRedis::Miss;

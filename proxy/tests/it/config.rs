@@ -464,6 +464,39 @@ fn secrets_come_from_files_too() {
 }
 
 #[test]
+fn keys_for_redis_are_long_random_text_and_never_quoted() {
+    let redis = ("REDIS_URL", "redis://cache");
+    let (one, two) = (
+        "0123456789abcdef0123456789abcdef",
+        "q2Fz8Xw/rB5kTn1mYc9sVd3hLg7jPe0u=+",
+    );
+    let load = |key: &str, old: &str| {
+        let keys = [
+            ("LARDER_REDIS_MAC_KEY", key),
+            ("LARDER_REDIS_MAC_KEY_OLD", old),
+        ];
+        from_environment(&[&[redis], &keys[..]].concat())
+    };
+    let config = load(one, two).unwrap();
+    assert_eq!(config.redis_mac_key.as_ref().unwrap().expose(), one);
+    assert_eq!(config.redis_mac_key_old.as_ref().unwrap().expose(), two);
+    let printed = format!("{config:?}{}", config.summary());
+    assert!(!printed.contains(one) && !printed.contains(two));
+    assert!(printed.contains("sealed with a key"));
+    for bad in [one[..31].to_owned(), "a".repeat(64), "abcdefg".repeat(8)] {
+        let fault = fault(load(&bad, ""));
+        assert!(fault.contains("at least 32 random characters"), "{fault}");
+        assert!(!fault.contains(&bad), "{fault}");
+    }
+    assert!(fault(load("", one)).contains("stands without redis_mac_key"));
+    assert!(fault(load(one, one)).contains("is the same as redis_mac_key"));
+    let alone = fault(from_environment(&[("LARDER_REDIS_MAC_KEY", one)]));
+    assert!(alone.contains("of no use without redis"), "{alone}");
+    // Only what is wrong with the key itself is said.
+    assert!(fault(load("short", two)).contains("at least 32"));
+}
+
+#[test]
 fn secrets_are_printed_by_nothing() {
     let toml = "admin_token = \"hunter2\"\nredis = \"redis://user:hunter2@cache:6379/0\"";
     let config = from_file(toml).unwrap();

@@ -3,6 +3,7 @@
 mod failures;
 mod follow;
 mod purge;
+mod sealed;
 mod servers;
 mod shared;
 mod variants;

@@ -58,7 +58,7 @@ impl Latest {
 pub(in crate::store) struct Index {
     pub(super) stamp: Stamp,
     /// What began before this number is dead.
-    floor: u64,
+    pub(super) floor: u64,
     latest: HashMap<u64, Latest>,
     /// The lengths of the prefixes that were purged, and the last purge of each: a look-up tries every one.
     prefix_lengths: BTreeMap<usize, u64>,

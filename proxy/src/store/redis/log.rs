@@ -5,6 +5,7 @@
 //! the question was sent, so never longer than those who wait for us believe. A purge is done when every replica that was
 //! there has applied it or has lost its lease. Left out: what a purge covers, see [`crate::store::log`].
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +22,11 @@ use super::link::{Fault, Lane, Link};
 use super::purges::{Deed, Followed, Following, Mark, channel, keys, records_max};
 use super::script::KnownScript;
 use super::{PurgeError, is_unknown_script};
+use crate::clock;
 use crate::store::Removals;
 use crate::store::counters::{RedisCounters, RedisError};
-use crate::store::log::{Lease, Log, Purge, Record, Scope, random_epoch};
+use crate::store::log::{Lease, Log, Purge, Record, Scope, Stamp, random_epoch, unix_us};
+use crate::store::seal::Seal;
 
 /// A question that takes longer is asked anew.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
@@ -31,6 +34,10 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 const RECORDS_AT_ONCE: usize = 5_000;
 /// Purges kept for a log that can't be reached. More than that become a purge of everything.
 const PENDING_MAX: usize = 1_000;
+/// Names of earlier logs that are remembered. Somebody may change them on purpose, but not faster than they are followed.
+const LEFT_MAX: usize = 4096;
+/// How often in a row the log may turn out to be another one while a purge is written to it.
+const EPOCHS_MAX: usize = 4;
 /// How often a purge looks whether the replicas have it: at first,
 const LOOK_MIN: Duration = Duration::from_millis(2);
 /// and later.
@@ -63,6 +70,7 @@ pub struct Applied {
 /// The follower of one log.
 #[derive(Debug)]
 pub(super) struct Follower {
+    seal: Seal,
     link: Arc<Link>,
     counters: Arc<RedisCounters>,
     log: Arc<Log>,
@@ -75,6 +83,10 @@ pub(super) struct Follower {
     /// By deed: marked as one that a full server must run, and unmarked for servers that don't know the mark.
     scripts: [[KnownScript; 2]; 3],
     unmarked: AtomicBool,
+    /// The operator knows that somebody else writes to the log.
+    told: AtomicBool,
+    /// Names of logs that were followed and have given way to others. Their purges are forgotten, so they must not come back.
+    left: Mutex<VecDeque<u64>>,
     /// Purges that could not be put into the log yet; nothing is trusted before they are.
     pending: Mutex<Vec<Record>>,
     /// Something was announced.
@@ -86,6 +98,7 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(
         namespace: &str,
+        seal: Seal,
         link: Arc<Link>,
         counters: Arc<RedisCounters>,
         log: Arc<Log>,
@@ -94,6 +107,7 @@ impl Follower {
     ) -> Arc<Self> {
         let id = RandomState::new().hash_one(0_u8);
         Arc::new(Self {
+            seal,
             link,
             counters,
             log,
@@ -106,6 +120,8 @@ impl Follower {
                 [Mark::AllowOom, Mark::None].map(|mark| KnownScript::new(deed.text(mark)))
             }),
             unmarked: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            left: Mutex::default(),
             pending: Mutex::default(),
             news: Notify::new(),
             settled: watch::Sender::new(false),
@@ -191,28 +207,31 @@ impl Follower {
     async fn follow_once(&self) -> Result<bool, RedisError> {
         self.append_pending().await?;
         let (since, before) = (Instant::now(), self.log.stamp());
-        let arguments = [
-            self.id.clone(),
-            before.epoch.to_string(),
-            before.sequence.to_string(),
-            self.lease.whole().as_micros().to_string(),
-            RECORDS_AT_ONCE.to_string(),
-            random_epoch().to_string(),
-        ];
+        let arguments = self.following_from(before);
         let answer = self.ask(Deed::Follow, &arguments, since + ANSWER_MAX).await;
         let answer = answer.map_err(|fault| fault.kind())?;
-        let Some(mut read) = Followed::read(answer) else {
-            self.counters.errors(RedisError::Damaged).add_one();
-            return Err(RedisError::Damaged);
+        let Some(mut read) = Followed::read(answer, &self.seal) else {
+            return Err(self.strange(RedisError::Damaged));
         };
+        if self.seal.is_keyed() && read.is_ahead_of(unix_us(clock::now())) {
+            return Err(self.strange(RedisError::Unauthentic));
+        }
+        if self.has_left(read.stamp.epoch) {
+            self.end_log(read.stamp).await;
+            return Err(self.strange(RedisError::Damaged));
+        }
         if read.foreign > 0 {
-            self.counters.errors(RedisError::Damaged).add_one();
+            self.strange(match self.seal.is_keyed() {
+                true => RedisError::Unauthentic,
+                false => RedisError::Damaged,
+            });
         }
         let more = read.records.len() + read.foreign >= RECORDS_AT_ONCE;
-        if more && let Some((_, last)) = read.records.last() {
-            read.stamp.sequence = *last;
+        if more {
+            read.stamp.sequence = read.last;
         }
         if before.epoch != 0 && before.epoch != read.stamp.epoch {
+            self.leave_log(before.epoch);
             tracing::warn!(
                 "the log of purges has begun anew; what is stored will be validated before it is used"
             );
@@ -224,11 +243,64 @@ impl Follower {
         Ok(more || self.log.stamp() != before)
     }
 
+    fn has_left(&self, epoch: u64) -> bool {
+        self.left().contains(&epoch)
+    }
+
+    fn leave_log(&self, epoch: u64) {
+        let mut left = self.left();
+        left.push_back(epoch);
+        if left.len() > LEFT_MAX {
+            left.pop_front();
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets another log begin in place of this one, as whoever knows more of it than is there.
+    async fn end_log(&self, stamp: Stamp) {
+        let claimed = stamp.sequence.saturating_add(1);
+        let arguments = self.following_from(Stamp {
+            sequence: claimed,
+            ..stamp
+        });
+        let end = Instant::now() + ANSWER_MAX;
+        let _ = self.ask(Deed::Follow, &arguments, end).await;
+    }
+
+    /// What the script wants to know of us.
+    fn following_from(&self, stamp: Stamp) -> [String; 6] {
+        [
+            self.id.clone(),
+            stamp.epoch.to_string(),
+            stamp.sequence.to_string(),
+            self.lease.whole().as_micros().to_string(),
+            RECORDS_AT_ONCE.to_string(),
+            random_epoch().to_string(),
+        ]
+    }
+
+    /// The log holds what none of us wrote. Counted each time, told once.
+    fn strange(&self, kind: RedisError) -> RedisError {
+        self.counters.errors(kind).add_one();
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                state = self.keys[0],
+                "the log of purges in Redis holds what no proxy with our settings wrote; what is older is not used"
+            );
+        }
+        kind
+    }
+
     /// Makes a purge, and waits until it is true everywhere.
     pub(super) async fn purge(&self, records: &[Record]) -> Result<Applied, PurgeError> {
         let end = Instant::now() + self.lease.purge_max();
         let made = self.append(records, end).await?;
         let sequence = made.stamp.sequence;
+        // Whatever becomes of it in Redis, this process keeps to it.
+        self.log.apply_early(records, Some(sequence));
         let (epoch, made) = (made.stamp.epoch, made.alive());
         self.notify();
         let mut pause = LOOK_MIN;
@@ -299,20 +371,39 @@ impl Follower {
     }
 
     async fn append(&self, records: &[Record], end: Instant) -> Result<Following, PurgeError> {
+        let mut epoch = self.log.stamp().epoch;
+        for _ in 0..EPOCHS_MAX {
+            let made = self.append_to(epoch, records, end).await?;
+            if made.stamp.sequence != 0 {
+                return Ok(made);
+            }
+            epoch = made.stamp.epoch;
+        }
+        Err(PurgeError::Log(RedisError::Refused))
+    }
+
+    /// Has no number when the log is another one by now, and records are made for one log only.
+    async fn append_to(
+        &self,
+        epoch: u64,
+        records: &[Record],
+        end: Instant,
+    ) -> Result<Following, PurgeError> {
+        let wanted = match self.seal.is_keyed() {
+            true => epoch.to_string(),
+            false => String::new(),
+        };
         let head = [
             random_epoch().to_string(),
             records_max(),
             self.channel.clone(),
+            wanted,
         ];
-        let head = head.iter().map(String::as_bytes);
-        let arguments: Vec<_> = head.chain(records.iter().map(Record::as_bytes)).collect();
-        let answer = self
-            .ask(
-                Deed::Append,
-                &arguments,
-                end.min(Instant::now() + ANSWER_MAX),
-            )
-            .await;
+        let head = head.into_iter().map(String::into_bytes);
+        let members = records.iter().map(|record| self.seal.record(epoch, record));
+        let arguments: Vec<_> = head.chain(members).collect();
+        let end = end.min(Instant::now() + ANSWER_MAX);
+        let answer = self.ask(Deed::Append, &arguments, end).await;
         let answer = answer.map_err(|fault| PurgeError::Log(fault.kind()))?;
         Following::read(answer).ok_or(PurgeError::Log(RedisError::Damaged))
     }

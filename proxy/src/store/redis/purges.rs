@@ -4,11 +4,15 @@
 //! (each thing once, by its latest), the numbers given lately, and the replicas with their leases. A number is the server's
 //! time in microseconds, or one more than the last: a server that takes over from another gives none twice. A follower
 //! whose last number was never given here has met a log that lost something, and so has one that finds fewer purges than
-//! the state counts: the log then begins anew under another epoch. Left out: when to follow, see [`super::follow`].
+//! the state counts, or a last number that is smaller than its own: the log then begins anew under another epoch. Left out: when to follow, see [`super::follow`].
 
 use redis::Value;
 
 use crate::store::log::{RECORDS_MAX, Record, Stamp};
+use crate::store::seal::Seal;
+
+/// No honest server's clock is so far ahead of ours.
+const AHEAD_MAX_US: u64 = 3_600_000_000;
 
 /// What all three begin with: the keys, the time, and a new log where there is none or it has lost something.
 const PRELUDE: &str = r"
@@ -37,7 +41,9 @@ if not is_whole() then
   begin(candidate, applied)
 elseif redis.call('HGET', state, 'epoch') == epoch then
   local oldest = redis.call('ZRANGE', seen, 0, 0)[1]
-  if applied >= tonumber(oldest) and not redis.call('ZSCORE', seen, ARGV[3]) then
+  if applied > tonumber(redis.call('HGET', state, 'sequence') or '0') then
+    begin(candidate, applied)
+  elseif applied >= tonumber(oldest) and not redis.call('ZSCORE', seen, ARGV[3]) then
     begin(candidate, applied)
   end
 end
@@ -48,13 +54,14 @@ local records = redis.call('ZRANGEBYSCORE', purges, '(' .. text(applied), '+inf'
 return { facts[1], facts[2], facts[3], records }
 ";
 
-/// Gives the next number to some purges; tells who follows.
+/// Gives the next number to some purges; tells who follows. Records that are made for one epoch are not put into another.
 const APPEND: &str = r"
-local candidate, records_max, channel = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local candidate, records_max, channel, epoch = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 if not is_whole() then begin(candidate, 0) end
 local facts = redis.call('HMGET', state, 'epoch', 'sequence', 'floor')
+if epoch ~= '' and epoch ~= facts[1] then return { facts[1], '0', text(now), {} } end
 local sequence = text(math.max(now, tonumber(facts[2]) + 1))
-for at = 4, #ARGV do redis.call('ZADD', purges, sequence, ARGV[at]) end
+for at = 5, #ARGV do redis.call('ZADD', purges, sequence, ARGV[at]) end
 local surplus = redis.call('ZCARD', purges) - records_max
 if surplus > 0 then
   local gone = redis.call('ZPOPMIN', purges, surplus)
@@ -134,13 +141,16 @@ pub(super) struct Followed {
     pub(super) floor: u64,
     /// In the order of their numbers.
     pub(super) records: Vec<(Record, u64)>,
-    /// Members that were no records: somebody else writes there.
+    /// Members that were none of our records. Each may be a purge of anything by somebody whose key we don't have, so nothing
+    /// that is older than they is used: the floor is no lower.
     pub(super) foreign: usize,
+    /// The number of the last member, foreign or not.
+    pub(super) last: u64,
 }
 
 impl Followed {
     /// None when the answer is not what the script gives.
-    pub(super) fn read(answer: Value) -> Option<Self> {
+    pub(super) fn read(answer: Value, seal: &Seal) -> Option<Self> {
         let [epoch, sequence, floor, records] = parts(answer)?;
         let (epoch, sequence) = (number(&epoch)?, number(&sequence)?);
         let Value::Array(records) = records else {
@@ -151,15 +161,28 @@ impl Followed {
             floor: number(&floor)?,
             records: Vec::with_capacity(records.len() / 2),
             foreign: 0,
+            last: 0,
         };
         let mut records = records.into_iter();
         while let (Some(record), Some(score)) = (records.next(), records.next()) {
-            match (bytes(record).and_then(Record::from_bytes), number(&score)) {
+            let record = bytes(record).and_then(|member| seal.record_in(epoch, member));
+            let score = number(&score);
+            // Scores of others need not be numbers of ours; none is read twice for that.
+            read.last = score.unwrap_or(read.last).max(read.last);
+            match (record, score) {
                 (Some(record), Some(score)) => read.records.push((record, score)),
-                _ => read.foreign += 1,
+                _ => {
+                    read.foreign += 1;
+                    read.floor = score.unwrap_or(sequence).min(sequence).max(read.floor);
+                }
             }
         }
         Some(read)
+    }
+
+    /// Is the last number from after this moment? What is fetched under such a one would be younger than any purge for long.
+    pub(super) fn is_ahead_of(&self, now_us: u64) -> bool {
+        self.stamp.sequence > now_us.saturating_add(AHEAD_MAX_US)
     }
 }
 
