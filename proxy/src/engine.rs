@@ -420,33 +420,23 @@ impl Engine {
         }
     }
 
-    /// May the answer to another's request go to this one, too?
+    /// May the answer to another's request go to this one, too? No purge forbids it: the fetch began after all those that this
+    /// request must heed, else it would not have waited for it, and one that was made since may come after both.
     fn fits(&self, shared: &Shared, request: &Request<'_>, plan: &Plan<'_>) -> bool {
-        let (vary, selecting, policy, headers, born) = match shared {
+        let (vary, selecting, policy) = match shared {
             Shared::Ended(Ended::Failed(_)) => return true,
             // Whether the leader may have it stale says nothing of this request (RFC 9111 §4.2.4).
             Shared::Ended(Ended::Stored {
                 entry,
                 how: How::StaleIfError(_),
             }) if !stale_on_error(&entry.policy, &plan.lookup, clock::now()) => return false,
-            Shared::Ended(Ended::Stored { entry, .. }) => (
-                &entry.vary,
-                &entry.selecting,
-                &entry.policy,
-                &entry.headers,
-                entry.born,
-            ),
-            Shared::Coming(coming) => (
-                &coming.vary,
-                &coming.selecting,
-                &coming.policy,
-                &coming.headers,
-                coming.born,
-            ),
+            Shared::Ended(Ended::Stored { entry, .. }) => {
+                (&entry.vary, &entry.selecting, &entry.policy)
+            }
+            Shared::Coming(coming) => (&coming.vary, &coming.selecting, &coming.policy),
         };
         same_selection(vary.as_ref(), selecting, request.headers)
             && larder_policy::shareable_with_waiters(policy, &plan.lookup)
-            && !self.store.may_be_purged(&plan.key, headers, born)
     }
 
     /// The answer to another's request for this one; `None` when it does not fit, or its beginning is no longer held.

@@ -9,12 +9,13 @@ mod write;
 use crate::engine::{Answer, Engine, INTERIM_HEADS_MAX, PostAnswer, Request, add_via};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
+use crate::store::Mark;
 use crate::upstream::{self, Passing, Upstream};
 use crate::wire::origin_form;
 use crate::{clock, problem};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version, header};
 use larder_policy::{Exchange, Failure, Outcome, Pass, Unkeyable};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -47,7 +48,7 @@ pub struct Context {
     /// Said by our own code when it gave up; Pingora's error carries less.
     failure: Option<Failure>,
     /// When the request went to the upstream.
-    requested: Option<SystemTime>,
+    requested: Option<(SystemTime, Mark)>,
     /// A copy for later GETs, while it is being made.
     post: Option<Box<PostAnswer>>,
 }
@@ -71,17 +72,16 @@ impl Service {
         &self,
         request: &Request<'_>,
         response: &ResponseHeader,
-        requested: Option<SystemTime>,
+        (request_time, asked): (SystemTime, Mark),
     ) -> Option<Box<PostAnswer>> {
-        let response_time = clock::now();
         let times = Exchange {
-            request_time: requested.unwrap_or(response_time),
-            response_time,
+            request_time,
+            response_time: clock::now(),
         };
         let (status, headers) = (response.status, &response.headers);
         let answer = self
             .engine
-            .post_answer(request, status, headers, times)
+            .post_answer(request, status, headers, times, asked)
             .map(Box::new)?;
         if answer.is_empty() {
             self.engine.keep_post(&answer);
@@ -219,7 +219,7 @@ impl ProxyHttp for Service {
         upstream: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        context.requested = Some(clock::now());
+        context.requested = Some((clock::now(), self.engine.mark()));
         let client = client_address(session);
         let named = upstream
             .headers
@@ -268,10 +268,14 @@ impl ProxyHttp for Service {
             };
         }
         if let Some(request) = view(session.req_header(), true) {
+            let requested = context.requested.filter(|(_, asked)| {
+                request.method == Method::POST && !self.engine.is_outrun(&request, *asked)
+            });
             self.engine
                 .invalidate(&request, response.status, &response.headers)
                 .await;
-            context.post = self.post_answer(&request, response, context.requested);
+            context.post =
+                requested.and_then(|requested| self.post_answer(&request, response, requested));
         }
         write::strip_connection_fields(response);
         write::label_passed(response, &context.outcome)?;

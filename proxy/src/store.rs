@@ -94,6 +94,14 @@ impl Mark {
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
+
+    /// The same as far as purges are concerned; but removals up to `later` don't count.
+    pub fn despite_removals(self, later: Self) -> Self {
+        Self {
+            moment: later.moment,
+            stamp: self.stamp,
+        }
+    }
 }
 
 /// What a removal took away.
@@ -375,9 +383,9 @@ impl Store {
         self.verdict(entry) == Verdict::Dead
     }
 
-    /// Is this, whose fetch began at `born`, older than a purge that covers it, or may it be?
-    pub fn may_be_purged(&self, key: &CacheKey, headers: &HeaderMap, born: Stamp) -> bool {
-        self.log.judge(key, headers, born) != Verdict::Alive
+    /// Was this URL removed by this process since then?
+    pub fn is_removed_since(&self, key: &CacheKey, mark: Mark) -> bool {
+        self.purges.unless_purged(key, mark.moment, || ()).is_none()
     }
 
     /// Removes all variants of a URL: from memory always, from Redis when it can be reached, from the memory of other replicas
@@ -451,10 +459,20 @@ impl Store {
         if verdict == Verdict::Alive {
             held.alive_under.store(version, Ordering::Release);
         }
+        if verdict == Verdict::Dead {
+            self.discard(key, &held);
+        }
         match Found::from(screen(&held.entry, verdict, trust, now)) {
             Found::Miss => (Found::Miss, None),
             found => (found, Some(held)),
         }
+    }
+
+    /// What is dead goes when it is met: it would keep its room, and parts of a new response out.
+    fn discard(&self, key: &CacheKey, held: &Arc<Held>) {
+        let discard = || self.memory.discard(key, held);
+        self.purges
+            .unless_purged(key, self.purges.moment(), discard);
     }
 
     fn verdict(&self, entry: &Entry) -> Verdict {

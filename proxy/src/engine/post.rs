@@ -71,18 +71,38 @@ impl Drop for PostAnswer {
 }
 
 impl Engine {
-    /// What is to be copied of an answer; none when it may not be kept. To be called after [`Engine::invalidate`].
+    /// To be taken before a request is sent upstream.
+    pub fn mark(&self) -> Mark {
+        self.store.mark()
+    }
+
+    /// Was the target of a `POST` that was sent at `asked` changed by another request since? To be asked before
+    /// [`Engine::invalidate`], for the `POST` itself changes it, too.
+    pub fn is_outrun(&self, request: &Request<'_>, asked: Mark) -> bool {
+        let Ok(authority) = self.authority(request) else {
+            return true;
+        };
+        let route = self.route(request.target);
+        canonical_target(request.target, &route.query).is_ok_and(|target| {
+            let key = self.key(&authority, &target, route);
+            self.store.is_removed_since(&key, asked)
+        })
+    }
+
+    /// What is to be copied of the answer to what was sent at `asked`; none when it may not be kept. To be called after
+    /// [`Engine::invalidate`].
     pub fn post_answer(
         &self,
         request: &Request<'_>,
         status: StatusCode,
         response: &HeaderMap,
         times: Exchange,
+        asked: Mark,
     ) -> Option<PostAnswer> {
         if request.method != Method::POST {
             return None;
         }
-        let mark = self.store.mark();
+        let mark = asked.despite_removals(self.store.mark());
         let authority = self.authority(request).ok()?;
         let route = self.route(request.target);
         let target = canonical_target(request.target, &route.query).ok()?;

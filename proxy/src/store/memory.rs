@@ -253,6 +253,18 @@ impl Memory {
         removed.map_or(0, |(_, slot)| slot.variants.len())
     }
 
+    /// Removes one response, if it is still held.
+    pub(super) fn discard(&self, key: &CacheKey, held: &Arc<Held>) {
+        let Some(slot) = self.slots.peek(key) else {
+            return;
+        };
+        let stay = |other: &&Arc<Held>| !Arc::ptr_eq(other, held);
+        let variants: Vec<_> = slot.variants.iter().filter(stay).cloned().collect();
+        if variants.len() < slot.variants.len() {
+            self.replace(key.clone(), slot.spec.clone(), variants);
+        }
+    }
+
     /// Number of stored responses.
     pub(super) fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)

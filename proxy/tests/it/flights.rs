@@ -257,6 +257,38 @@ async fn a_purge_during_a_fetch_keeps_its_answer_out_of_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_when_a_purge_is_made_are_no_herd_after_it() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let upstream = Upstream::start(move |_| {
+        let gate = gate.clone();
+        async move {
+            drop(gate.acquire().await);
+            respond(200, &[("cache-control", "max-age=60")], "shared")
+        }
+    })
+    .await;
+    let proxy = Arc::new(Proxy::start(upstream.address, &[]).await);
+    let ask = || {
+        let proxy = proxy.clone();
+        tokio::spawn(async move { proxy.get("/a").await })
+    };
+    let before: Vec<_> = (0..30).map(|_| ask()).collect();
+    until("thirty clients wait", async || {
+        connections(&proxy).await >= 30 && upstream.count() == 1
+    })
+    .await;
+    assert_eq!(proxy.purge("/a").await.status, 200);
+    opened.add_permits(1000);
+    for client in before {
+        assert_eq!(client.await.unwrap().body, "shared");
+    }
+    // Who is connected may still have asked after the purge.
+    let fetches = upstream.count();
+    assert!(fetches < 10, "{fetches} fetches");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_larger_than_an_object_may_be_streams_through_unstored() {
     for with_length in [true, false] {
         let upstream = Upstream::start(move |_| async move {

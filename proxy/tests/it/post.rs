@@ -3,8 +3,10 @@
 use crate::flights::{chunk, written_by_hand};
 use crate::support::proxy::Proxy;
 use crate::support::upstream::{Upstream, respond};
+use crate::support::wait::until;
 use reqwest::Method;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
 
 const ITSELF: [(&str, &str); 2] = [("content-location", "/a"), ("cache-control", "max-age=60")];
 
@@ -162,5 +164,41 @@ async fn what_a_later_request_stored_or_changed_is_not_overwritten() {
         drop(chunks);
         assert_eq!(response.text().await.unwrap(), "POST");
         assert_eq!(proxy.get("/a").await.body, "GET");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_before_a_purge_or_an_unsafe_request_is_not_kept_after_it() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let upstream = Upstream::start(move |asked| {
+        let gate = gate.clone();
+        async move {
+            match asked.method {
+                Method::POST => {
+                    gate.acquire().await.unwrap().forget();
+                    respond(200, &ITSELF, "POST")
+                }
+                Method::PUT => respond(204, &[], ""),
+                _ => respond(200, &[("cache-control", "max-age=60")], "GET"),
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for how in ["nothing", "purge", "PUT"] {
+        let before = upstream.count();
+        let client = tokio::spawn(proxy.http.post(proxy.url("/a")).body("1").send());
+        until("the POST is upstream", async || upstream.count() > before).await;
+        match how {
+            "purge" => drop(proxy.purge("/a").await),
+            "PUT" => drop(proxy.send(Method::PUT, "/a", &[], "1").await),
+            _ => {}
+        }
+        opened.add_permits(1);
+        let response = client.await.unwrap().unwrap();
+        assert_eq!(response.text().await.unwrap(), "POST");
+        let expected = if how == "nothing" { "POST" } else { "GET" };
+        assert_eq!(proxy.get("/a").await.body, expected, "{how}");
     }
 }

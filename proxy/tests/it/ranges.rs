@@ -1086,3 +1086,14 @@ async fn an_error_in_place_of_the_rest_is_not_kept_as_the_whole() {
     assert_eq!(proxy.get("/a").await.status, 500);
     assert_part(&part(&proxy, "/a", "bytes=3-9").await, "HIT", 3, 9);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_response_that_was_purged_keeps_no_part_out() {
+    let upstream = files(&[FRESH, ("etag", "\"a\""), ("cache-tag", "x")]).await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    proxy.get("/a").await;
+    let purged = proxy.admin(Method::POST, "/purge?tag=x").await;
+    assert_eq!(purged.status, 200);
+    assert_part(&part(&proxy, "/a", "bytes=0-4").await, "MISS", 0, 4);
+    assert_part(&part(&proxy, "/a", "bytes=0-4").await, "HIT", 0, 4);
+}
