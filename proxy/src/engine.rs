@@ -7,6 +7,7 @@
 
 mod cut;
 mod fetch;
+mod lease;
 mod partial;
 mod plan;
 mod post;
@@ -280,9 +281,9 @@ impl Engine {
                 if let Some(answer) = self.stored_meanwhile(request, &plan) {
                     return answer;
                 }
-                let landed = self
-                    .launch(Job::new(self, request, &plan, entry, forward, Some(permit)))
-                    .await;
+                let mut job = Job::new(self, request, &plan, entry, forward, Some(permit));
+                job.wish = self.wish(&plan, false);
+                let landed = self.launch(job).await;
                 self.landed(request, landed, forward)
             }
             // What was asked for before it came is never new enough for it, so there is nothing to wait for.
@@ -416,6 +417,7 @@ impl Engine {
                 Some(permit),
             );
             job.is_early = is_early;
+            job.wish = self.wish(plan, true);
             drop(self.launch(job));
         }
     }
@@ -430,6 +432,11 @@ impl Engine {
                 entry,
                 how: How::StaleIfError(_),
             }) if !stale_on_error(&entry.policy, &plan.lookup, clock::now()) => return false,
+            // It was there when the leader came: whether it is fresh enough is each one's own question.
+            Shared::Ended(Ended::Stored {
+                entry,
+                how: How::Elsewhere { waited: false },
+            }) if reuse(&entry.policy, &plan.lookup, clock::now()) != Reuse::Fresh => return false,
             Shared::Ended(Ended::Stored { entry, .. }) => {
                 (&entry.vary, &entry.selecting, &entry.policy)
             }

@@ -233,6 +233,25 @@ impl<T: Clone> Permit<T> {
 }
 
 impl<T> Permit<T> {
+    /// Its fetch begins then, or has begun: those who wait become impatient as long after that as ever.
+    pub fn begins_at(&self, time: Timer) {
+        self.flight.asking().last = time;
+    }
+
+    /// From now on nobody joins, unless somebody has: then nothing changes, and this is false.
+    pub fn close_unless_awaited(&self) -> bool {
+        let mut under_way = self
+            .flights
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.flight.sender.receiver_count() > 0 {
+            return false;
+        }
+        self.close_in(&mut under_way);
+        true
+    }
+
     /// From now on nobody joins: what was fetched is over, and whoever comes finds it stored, or asks anew.
     pub fn close(&self) {
         let mut under_way = self
@@ -240,6 +259,10 @@ impl<T> Permit<T> {
             .under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        self.close_in(&mut under_way);
+    }
+
+    fn close_in(&self, under_way: &mut HashMap<FlightKey, Arc<Flight<T>>>) {
         // After `forget`, or of another generation, another flight may bear this key.
         if under_way
             .get(&self.key)

@@ -61,6 +61,16 @@ const UPSTREAM_REFUSED: Family = family(
     &[],
     "Requests not sent to the API, because it had not answered lately",
 );
+const LEASE_SPARED: Family = family(
+    "larder_lease_spared_total",
+    &[],
+    "Fetches that were not made, because another replica's was waited for",
+);
+const LEASE_TAKEN_OVER: Family = family(
+    "larder_lease_taken_over_total",
+    &[],
+    "Fetches made after another replica's had come to nothing",
+);
 const UPSTREAM_UP: Family = family(
     "larder_upstream_up",
     &[],
@@ -121,6 +131,8 @@ pub const FAMILIES: &[Family] = &[
     UPSTREAM_DURATION,
     UPSTREAM_REQUESTS,
     UPSTREAM_REFUSED,
+    LEASE_SPARED,
+    LEASE_TAKEN_OVER,
     UPSTREAM_UP,
     STORE_ENTRIES,
     STORE_BYTES,
@@ -221,6 +233,8 @@ pub struct Metrics {
     upstream_answered: IntCounter,
     upstream_failed: IntCounter,
     upstream_refused: IntCounter,
+    lease_spared: IntCounter,
+    lease_taken_over: IntCounter,
 }
 
 impl Metrics {
@@ -256,6 +270,8 @@ impl Metrics {
             upstream_answered: upstream.with_label_values(&["answered"]),
             upstream_failed: upstream.with_label_values(&["failed"]),
             upstream_refused: counters(&registry, UPSTREAM_REFUSED).with_label_values::<&str>(&[]),
+            lease_spared: counters(&registry, LEASE_SPARED).with_label_values::<&str>(&[]),
+            lease_taken_over: counters(&registry, LEASE_TAKEN_OVER).with_label_values::<&str>(&[]),
             registry,
         }
     }
@@ -294,6 +310,16 @@ impl Metrics {
     /// Counts one request that the API was not sent, because it is away.
     pub fn count_refused(&self) {
         self.upstream_refused.inc();
+    }
+
+    /// Counts one fetch that another replica made instead.
+    pub fn count_spared(&self) {
+        self.lease_spared.inc();
+    }
+
+    /// Counts one fetch that another replica should have made.
+    pub fn count_taken_over(&self) {
+        self.lease_taken_over.inc();
     }
 
     /// Requests since the start.

@@ -28,7 +28,9 @@ pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
 pub use self::log::{
     Lease, NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, PurgeRules, Scope, Stamp, unix_us,
 };
-pub use self::redis::{Applied, BadAuthorities, Note, PurgeError, RedisFault, RedisTier};
+pub use self::redis::{
+    Applied, BadAuthorities, FetchLease, Note, PurgeError, RedisFault, RedisTier, Turn, Written,
+};
 pub use self::seal::{KeyTooShort, MAC_KEY_BYTES_MIN, Seal};
 
 use self::log::{Log, Record, Trust, Verdict};
@@ -100,6 +102,26 @@ impl Mark {
         Self {
             moment: later.moment,
             stamp: self.stamp,
+        }
+    }
+}
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub struct Claimed {
+    pub turn: Turn,
+    /// What is of use that memory doesn't have; none also when nothing was written since the last claim.
+    pub found: Option<Found>,
+    /// To be shown by the next claim.
+    pub written: Written,
+}
+
+impl Claimed {
+    fn unknown() -> Self {
+        Self {
+            turn: Turn::Unknown,
+            found: None,
+            written: Written::default(),
         }
     }
 }
@@ -312,9 +334,56 @@ impl Store {
         }
     }
 
+    /// Asks for the right to fetch for all replicas; brings what is stored for this request, if anything was written since it
+    /// was `seen`. Answers by `end`.
+    pub async fn claim(
+        &self,
+        key: &CacheKey,
+        names_caller: bool,
+        request: &HeaderMap,
+        seen: &Written,
+        now: SystemTime,
+        end: Instant,
+    ) -> Claimed {
+        let Some(redis) = &self.redis else {
+            return Claimed::unknown();
+        };
+        // Whatever another replica brings would have to be confirmed first.
+        if self.log.trust() == Trust::Unsure {
+            return Claimed::unknown();
+        }
+        let (_, held) = self.in_memory(key, request, now);
+        let moment = self.purges.moment();
+        let claimed = redis
+            .claim(key, names_caller, request, seen, now, end)
+            .await;
+        let found = claimed.found.and_then(|found| match found {
+            InRedis::Hit(entry) => self.promoted(entry, held.as_deref(), moment, now),
+            InRedis::VaryMiss => Some(Found::VaryMiss),
+            InRedis::Miss => Some(Found::Miss),
+        });
+        Claimed {
+            turn: claimed.turn,
+            found,
+            written: claimed.written,
+        }
+    }
+
     /// Stores a response: in memory at once, in Redis in the background, born at `mark`. Refused when it was purged or removed
     /// after that, and not done when it is of no use any more.
-    pub fn put(&self, mut entry: Entry, mark: Mark, now: SystemTime) -> Put {
+    pub fn put(&self, entry: Entry, mark: Mark, now: SystemTime) -> Put {
+        self.put_leased(entry, mark, None, now)
+    }
+
+    /// The same for what was fetched under a lease: it ends when Redis has the response. When another replica wrote under a
+    /// later one, that is what is kept.
+    pub fn put_leased(
+        &self,
+        mut entry: Entry,
+        mark: Mark,
+        lease: Option<Arc<FetchLease>>,
+        now: SystemTime,
+    ) -> Put {
         entry.headers = own_fields(&entry.headers);
         if entry.born.epoch != mark.stamp.epoch || entry.born.sequence > mark.stamp.sequence {
             entry.born = mark.stamp;
@@ -332,7 +401,7 @@ impl Store {
             (Some(true), None) => Put::Stored,
             (Some(false), None) => Put::TooLarge,
             (Some(in_memory), Some(redis)) => {
-                if self.write_behind(redis, entry, mark.moment, now) || in_memory {
+                if self.write_behind(redis, entry, mark.moment, lease, now) || in_memory {
                     Put::Stored
                 } else {
                     Put::Capacity
@@ -510,6 +579,7 @@ impl Store {
         redis: &Arc<RedisTier>,
         entry: Arc<Entry>,
         moment: Moment,
+        lease: Option<Arc<FetchLease>>,
         now: SystemTime,
     ) -> bool {
         let kib = u32::try_from(entry.bytes_held() / 1024).unwrap_or(u32::MAX);
@@ -519,10 +589,13 @@ impl Store {
             return false;
         };
         let (redis, purges) = (Arc::clone(redis), Arc::clone(&self.purges));
+        let memory = Arc::clone(&self.memory);
         runtime.spawn(async move {
             let _no_purge = purges.gate(&entry.key).read().await;
-            if purges.unless_purged(&entry.key, moment, || ()).is_some() {
-                redis.put(&entry, now).await;
+            if purges.unless_purged(&entry.key, moment, || ()).is_some()
+                && !redis.put(&entry, lease.as_deref(), now).await
+            {
+                memory.remove_with(&entry);
             }
             drop(room);
         });

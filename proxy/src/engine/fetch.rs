@@ -4,12 +4,13 @@
 //! A fetch runs in a task of its own, so that a client that goes away does not take the answer from the others. It ends with
 //! its client only when nobody else can be waiting for it, or its answer can't be stored.
 
+use super::lease::Wish;
 use super::plan::CLIENT_CONDITIONS;
 use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, Mark, Stamp, unix_us};
+use crate::store::{Entry, FetchLease, Mark, Put, Stamp, unix_us};
 use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use crate::usual::Usual;
 use bytes::Bytes;
@@ -54,6 +55,10 @@ pub(super) enum How {
         kept: bool,
     },
     StaleIfError(ErrorCause),
+    /// Another replica fetched it: while this one waited for that, or before.
+    Elsewhere {
+        waited: bool,
+    },
 }
 
 /// The head of a response whose body is still coming.
@@ -114,6 +119,10 @@ pub(super) struct Job {
     /// Nobody asked for it: what is stored is fresh for every request, so an error is no reason to give it up.
     pub(super) is_early: bool,
     pub(super) mark: Mark,
+    /// Whether to ask if another replica fetches already.
+    pub(super) wish: Option<Wish>,
+    /// The right to fetch for all replicas.
+    pub(super) lease: Option<Arc<FetchLease>>,
 }
 
 impl Job {
@@ -167,6 +176,8 @@ impl Job {
             usual: engine.usual(plan.route),
             is_early: false,
             mark: plan.mark,
+            wish: None,
+            lease: None,
         }
     }
 
@@ -178,6 +189,40 @@ impl Job {
 }
 
 impl Job {
+    /// Those who wait do so for another replica, until this moment at most.
+    pub(super) fn waits_elsewhere(&self, until: Instant) {
+        if let Some(permit) = &self.permit {
+            permit.begins_at(until.into());
+        }
+    }
+
+    /// The fetch begins now, after all.
+    pub(super) fn begins(&self) {
+        if let Some(permit) = &self.permit {
+            permit.begins_at(tokio::time::Instant::now());
+        }
+    }
+
+    /// Ends the flight when nobody in the process waits for it.
+    pub(super) fn closes_unless_awaited(&self) -> bool {
+        self.permit
+            .as_ref()
+            .is_none_or(Permit::close_unless_awaited)
+    }
+
+    /// Nobody in other replicas shall wait for this, or for the next one.
+    fn mark_alone(&self) {
+        if let Some(lease) = &self.lease {
+            lease.mark_alone();
+        }
+    }
+
+    /// Stores what it fetched.
+    pub(super) fn put(&self, engine: &Engine, entry: Entry, now: SystemTime) -> Put {
+        let lease = self.lease.clone();
+        engine.store.put_leased(entry, self.mark, lease, now)
+    }
+
     /// To be called before the last of the answer goes out: who has read that and asks again asks for something newer.
     pub(super) fn close(&self) {
         if let Some(permit) = &self.permit {
@@ -198,7 +243,7 @@ impl Engine {
     pub(super) fn launch(self: &Arc<Self>, job: Job) -> impl Future<Output = Landed> + use<> {
         let (landed, landing) = oneshot::channel();
         let engine = self.clone();
-        tokio::spawn(async move { engine.run(job, landed).await });
+        tokio::spawn(async move { engine.lead(job, landed).await });
         async {
             landing
                 .await
@@ -379,6 +424,8 @@ impl Engine {
                     }
                     if coming.fill.is_overgrown() {
                         body.leave_turn();
+                        // Other replicas wait for it in vain.
+                        job.mark_alone();
                     }
                 }
                 Ok(None) => break (Ok(()), Bytes::new()),
@@ -390,7 +437,7 @@ impl Engine {
                 // None: not the part that it was said to be.
                 if let Some(entry) = coming.entry(&job.key, whole) {
                     let entry = self.grown(entry, job, now);
-                    self.store.put(entry, job.mark, now);
+                    job.put(self, entry, now);
                 }
             }
             // Broken off: never stored, and no word on the next answer.
@@ -434,6 +481,7 @@ impl Engine {
         if job.permit.is_some() {
             self.flights.mark(&job.flight, Instant::now());
         }
+        job.mark_alone();
     }
 
     /// May this be kept as the answer to a GET?

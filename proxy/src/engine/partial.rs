@@ -283,7 +283,7 @@ impl Engine {
         if let (Some(whole), Ok(())) = (coming.fill.whole(&last), end)
             && let Some(entry) = coming.entry(&job.key, whole)
         {
-            self.store.put(entry, job.mark, now);
+            job.put(self, entry, now);
         }
         job.close();
         // Abandoned or not, this was the last of it.

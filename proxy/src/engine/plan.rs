@@ -13,6 +13,7 @@ use larder_policy::{
     CacheKey, CanonicalTarget, Consideration, Failure, Lookup, Pass, QueryRules, Route,
     canonical_authority, canonical_target, consider, forwarded_fields,
 };
+use std::time::Instant;
 
 /// The scheme of the target URI: the port for clients speaks cleartext, and what a client claims elsewhere is not keyed.
 pub(super) const SCHEME: &str = "http";
@@ -28,6 +29,8 @@ pub(super) struct Plan<'e> {
     pub(super) host: String,
     /// From before the look-up: what is purged after it must not be stored again, and a validation may begin long after.
     pub(super) mark: Mark,
+    /// Until when Redis may let it wait: one deadline for all that is asked before the upstream is.
+    pub(super) redis_answers_by: Instant,
 }
 
 impl Plan<'_> {
@@ -73,6 +76,7 @@ impl Engine {
             route,
             host,
             mark: self.store.mark(),
+            redis_answers_by: Instant::now() + self.config.redis_timeout,
         })
     }
 

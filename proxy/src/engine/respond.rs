@@ -110,6 +110,14 @@ impl Engine {
                         ttl_s,
                         why: StaleWhy::IfError(*cause),
                     },
+                    // It went upstream through another replica, together with that one's request (RFC 9211 §2.7).
+                    How::Elsewhere { waited: true } => Outcome::Miss {
+                        fwd: forward,
+                        status: status_of_whole(entry.status).as_u16(),
+                        stored: Stored::Yes,
+                        collapsed: true,
+                    },
+                    How::Elsewhere { waited: false } => Outcome::Hit { ttl_s },
                 };
                 self.stored(request, entry, outcome, now)
             }

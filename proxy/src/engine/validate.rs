@@ -117,7 +117,7 @@ impl Engine {
                 entry.policy = keep.policy;
                 entry.vary = keep.vary;
                 entry.selecting = keep.selecting;
-                let put = self.store.put(entry.clone(), job.mark, times.response_time);
+                let put = job.put(self, entry.clone(), times.response_time);
                 let (entry, kept) = (Arc::new(entry), put == Put::Stored);
                 let how = How::Validated { status, kept };
                 share(&job, landed, Ended::Stored { entry, how });

@@ -67,6 +67,8 @@ pub struct RedisCounters {
     pub misses: Counter,
     /// Responses written.
     pub writes: Counter,
+    /// Responses not written because another replica wrote under a later lease.
+    pub outrun: Counter,
     /// Responses not written because too many were waiting.
     pub dropped: Counter,
     errors: [Counter; RedisError::ALL.len()],

@@ -247,6 +247,15 @@ impl Memory {
         true
     }
 
+    /// Removes a URL's slot if this very response is in it.
+    pub(super) fn remove_with(&self, entry: &Arc<Entry>) {
+        let holds = |slot: &Arc<Slot>| {
+            let mut held = slot.variants.iter();
+            held.any(|held| Arc::ptr_eq(&held.entry, entry))
+        };
+        self.slots.remove_if(&entry.key, holds);
+    }
+
     /// Removes a URL's slot; says how many responses went with it.
     pub(super) fn remove(&self, key: &CacheKey) -> usize {
         let removed = self.slots.remove(key);

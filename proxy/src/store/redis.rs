@@ -10,6 +10,7 @@ mod cluster;
 mod dial;
 mod finder;
 mod follow;
+mod lease;
 mod link;
 mod log;
 mod node;
@@ -30,6 +31,8 @@ use tokio::task::AbortHandle;
 
 pub use self::dial::BadAuthorities;
 pub use self::follow::Note;
+use self::lease::LeaseScripts;
+pub use self::lease::{FetchLease, Turn, Written};
 use self::link::{Fault, Lane, Link};
 pub use self::log::Applied;
 use self::log::Follower;
@@ -101,6 +104,7 @@ pub struct RedisTier {
     seal: Seal,
     timeout: Duration,
     scripts: Scripts,
+    leases: LeaseScripts,
     link: Arc<Link>,
     follower: Option<Arc<Follower>>,
     following: Mutex<Following>,
@@ -131,6 +135,7 @@ impl RedisTier {
             seal: Seal::checksum(),
             timeout,
             scripts: Scripts::new(),
+            leases: LeaseScripts::new(),
             link: Link::new(url, authorities, Arc::clone(&counters))?,
             follower: None,
             following: Mutex::default(),
@@ -242,7 +247,7 @@ impl RedisTier {
         let arguments: Vec<_> = arguments.iter().map(Vec::as_slice).collect();
         let name = script::redis_key(&self.namespace, key);
         let (read, end) = (&self.scripts.read, Instant::now() + self.timeout);
-        let found = match self.run(Lane::Reads, read, &name, &arguments, end).await {
+        let found = match self.run(Lane::Reads, read, &[&name], &arguments, end).await {
             Ok(Value::Nil) => InRedis::Miss,
             Ok(Value::Int(script::VARY_MISS)) => InRedis::VaryMiss,
             Ok(Value::BulkString(bytes)) => self.checked(&bytes, key, request, now),
@@ -256,18 +261,24 @@ impl RedisTier {
         found
     }
 
-    /// Writes a response, to be kept as long as it may be of use.
-    pub(super) async fn put(&self, entry: &Entry, now: SystemTime) {
+    /// Writes a response, to be kept as long as it may be of use; under a lease, which that ends. False when somebody wrote
+    /// under a later lease.
+    pub(super) async fn put(
+        &self,
+        entry: &Entry,
+        lease: Option<&FetchLease>,
+        now: SystemTime,
+    ) -> bool {
         let ttl_ms = entry.policy.keep_for(now).min(TTL_MAX).as_millis();
         let (Ok(form), Some(field)) = (
             entry.encode(&self.seal),
             script::variant_field(&entry.selecting),
         ) else {
             self.counters.dropped.add_one();
-            return;
+            return true;
         };
         if ttl_ms == 0 {
-            return;
+            return true;
         }
         let arguments = [
             script::joined_names(entry.vary.as_ref()).into_bytes(),
@@ -276,21 +287,41 @@ impl RedisTier {
             ttl_ms.to_string().into_bytes(),
             script::variants_max().into_bytes(),
             u8::from(entry.is_part()).to_string().into_bytes(),
+            lease.map_or_else(Vec::new, |lease| lease.token().to_vec()),
         ];
         let arguments = arguments.each_ref().map(Vec::as_slice);
         let name = script::redis_key(&self.namespace, &entry.key);
+        let leases = [false, true].map(|names_caller| script::lease_key(&name, names_caller));
+        let [shared, named] = leases.each_ref().map(String::as_str);
+        let names = [name.as_str(), shared, named];
         let end = Instant::now() + self.timeout * WRITE_TIMEOUT_FACTOR;
         let write = &self.scripts.write;
-        match self.run(Lane::Writes, write, &name, &arguments, end).await {
-            Ok(_) => self.counters.writes.add_one(),
+        match self.run(Lane::Writes, write, &names, &arguments, end).await {
+            Ok(Value::Int(script::OUTRUN)) => {
+                self.counters.outrun.add_one();
+                return false;
+            }
+            Ok(answer) => {
+                self.counters.writes.add_one();
+                if let (Value::Int(script::WRITTEN), Some(lease)) = (answer, lease) {
+                    lease.settle();
+                }
+            }
             Err(fault) => self.counters.errors(fault.kind()).add_one(),
         }
+        true
     }
 
-    /// Removes all variants of a URL; says whether there were any.
+    /// Removes all variants of a URL; says whether there were any. Nobody waits for those who are fetching it any more, and
+    /// what the next one writes can't be replaced by what they bring.
     pub(super) async fn remove(&self, key: &CacheKey) -> Result<bool, PurgeError> {
-        let mut cmd = redis::cmd("UNLINK");
-        cmd.arg(script::redis_key(&self.namespace, key));
+        let name = script::redis_key(&self.namespace, key);
+        // By its text, which is short: an operator's purge is not to meet a server that doesn't know it.
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(script::REMOVE).arg(3).arg(&name);
+        for names_caller in [false, true] {
+            cmd.arg(script::lease_key(&name, names_caller));
+        }
         let end = Instant::now() + (self.timeout * WRITE_TIMEOUT_FACTOR).max(PURGE_TIMEOUT_MIN);
         let removed = self.link.insist(Lane::Writes, &cmd, end).await;
         // After it, so that nobody takes it from here again.
@@ -310,17 +341,17 @@ impl RedisTier {
         &self,
         lane: Lane,
         script: &KnownScript,
-        name: &str,
+        names: &[&str],
         arguments: &[&[u8]],
         end: Instant,
     ) -> Result<Value, Fault> {
         self.start();
-        let by_name = script.call(false, &[name], arguments);
+        let by_name = script.call(false, names, arguments);
         let answer = self.link.ask(lane, &by_name, end).await;
         if !matches!(&answer, Err(Fault::Server(error)) if is_unknown_script(error)) {
             return answer;
         }
-        let by_text = script.call(true, &[name], arguments);
+        let by_text = script.call(true, names, arguments);
         self.link.ask(lane, &by_text, end).await
     }
 

@@ -17,6 +17,7 @@ mod front;
 mod groups;
 mod head;
 mod https;
+mod leases;
 #[cfg(target_os = "linux")]
 mod memory_bound;
 mod outages;

@@ -63,7 +63,10 @@ impl World {
                 );
                 let stored = self.replicas[from].get_with(&target, &host).await;
                 let found = self.replicas[to].get_with(&target, &host).await;
-                found.result() == "HIT" && found.body == stored.body
+                // It may still be on its way, and is waited for then.
+                let is_shared =
+                    found.result() == "HIT" || found.field("cache-status").contains("collapsed");
+                is_shared && found.body == stored.body
             })
             .await;
         }

@@ -1,7 +1,7 @@
 //! What is sent to Redis, and what is under one of its keys.
 //!
 //! All variants of a URL lie in one hash. Its field `v` names the selecting request fields, joined
-//! by commas. Each variant has a field `e` followed by one part per name: `-` when the request had
+//! by commas; its field `t` tells the fence of the last write under a lease and when the last write was. Each variant has a field `e` followed by one part per name: `-` when the request had
 //! no such field, else `+` and a digest of its normalised value. A request tells the digests of all
 //! its fields, so the server finds the variant without asking back, and values such as cookies
 //! appear neither on the wire nor in Redis's slow log for it. Whether the variant found really is the
@@ -21,54 +21,80 @@ use crate::store::memory::VARIANTS_MAX;
 const DIGEST_BYTES: usize = 16;
 /// Answer of [`Scripts::read`]: variants of this URL are there, but not this one.
 pub(super) const VARY_MISS: i64 = 1;
+/// Answers of [`Scripts::write`]: it is written,
+pub(super) const WRITTEN: i64 = 1;
+/// or somebody wrote under a later lease.
+pub(super) const OUTRUN: i64 = 2;
 
-const READ: &str = r"
-local names = redis.pcall('HGET', KEYS[1], 'v')
-if type(names) == 'table' then
-  if string.find(names.err, 'WRONGTYPE', 1, true) then return 2 end
-  return names
+/// What is stored for the request whose names and digests stand from `first` on.
+pub(super) const FIND: &str = r"
+local function find(key, first)
+  local names = redis.pcall('HGET', key, 'v')
+  if type(names) == 'table' then
+    if string.find(names.err, 'WRONGTYPE', 1, true) then return 2 end
+    return names
+  end
+  if not names then return false end
+  if #names > 65536 then return 2 end
+  local digests = {}
+  for i = first, #ARGV, 2 do digests[ARGV[i]] = ARGV[i + 1] end
+  local parts = { 'e' }
+  for name in string.gmatch(names, '[^,]+') do
+    local digest = digests[name]
+    parts[#parts + 1] = digest and ('+' .. digest) or '-'
+  end
+  local entry = redis.call('HGET', key, table.concat(parts))
+  if entry then return entry end
+  if names == '' then return false end
+  return 1
 end
-if not names then return false end
-if #names > 65536 then return 2 end
-local digests = {}
-for i = 1, #ARGV, 2 do digests[ARGV[i]] = ARGV[i + 1] end
-local parts = { 'e' }
-for name in string.gmatch(names, '[^,]+') do
-  local digest = digests[name]
-  parts[#parts + 1] = digest and ('+' .. digest) or '-'
-end
-local entry = redis.call('HGET', KEYS[1], table.concat(parts))
-if entry then return entry end
-if names == '' then return false end
-return 1
 ";
 
+const READ: &str = "return find(KEYS[1], 1)";
+
 const WRITE: &str = r"
-local key, names, field, entry, ttl_ms, variants_max, is_part =
-  KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+local key, names, field, entry, ttl_ms, variants_max, is_part, token =
+  KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1', ARGV[7]
 local kind = redis.call('TYPE', key).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', key) end
 local before = redis.call('HGET', key, 'v')
+local written = redis.call('HGET', key, 't')
+local fence = tonumber(string.match(written or '', '^%d+') or '0')
+local own = tonumber(string.match(token, '^%d+') or '')
+if own and own < fence then return 2 end
+local variants = redis.call('HLEN', key) - (before and 1 or 0) - (written and 1 or 0)
 if is_part and before then
-  if before ~= names or redis.call('HLEN', key) > variants_max then return 0 end
+  if before ~= names or variants >= variants_max then return 0 end
   local old = redis.call('HGET', key, field)
   if old and string.sub(old, 1, 2) ~= string.sub(entry, 1, 2) then return 0 end
 end
 if before and before ~= names then redis.call('UNLINK', key) end
 if before == names and redis.call('HEXISTS', key, field) == 0
-    and redis.call('HLEN', key) > variants_max then
-  for _, old in ipairs(redis.call('HRANDFIELD', key, 2)) do
-    if old ~= 'v' then
+    and variants >= variants_max then
+  for _, old in ipairs(redis.call('HRANDFIELD', key, 3)) do
+    if old ~= 'v' and old ~= 't' then
       redis.call('HDEL', key, old)
       break
     end
   end
 end
-redis.call('HSET', key, 'v', names, field, entry)
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000000 + time[2])
+redis.call('HSET', key, 'v', names, 't', string.format('%.0f', own or fence) .. ' ' .. now, field, entry)
+for at = 2, 3 do
+  local held = redis.pcall('GET', KEYS[at])
+  if held == 'alone' or (own and held == token) then redis.call('UNLINK', KEYS[at]) end
+end
 if names == '' or redis.call('PTTL', key) < ttl_ms then
   redis.call('PEXPIRE', key, ttl_ms)
 end
 return 1
+";
+
+/// Removes a URL and its leases; says whether the URL was there.
+pub(super) const REMOVE: &str = r"
+redis.call('UNLINK', KEYS[2], KEYS[3])
+return redis.call('UNLINK', KEYS[1])
 ";
 
 /// A script and the name the server knows it by once it has seen it.
@@ -111,7 +137,7 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            read: KnownScript::new(READ),
+            read: KnownScript::new(format!("{FIND}{READ}")),
             write: KnownScript::new(WRITE),
         }
     }
@@ -128,6 +154,12 @@ pub(super) fn redis_key(namespace: &str, key: &CacheKey) -> String {
     }
     name.push('}');
     name
+}
+
+/// The name of the lease beside a URL's hash. Those who name themselves fetch apart from those who don't.
+pub(super) fn lease_key(redis_key: &str, names_caller: bool) -> String {
+    let suffix = if names_caller { ":lc" } else { ":l" };
+    format!("{redis_key}{suffix}")
 }
 
 /// Names and digests of all fields of a request, in turns.

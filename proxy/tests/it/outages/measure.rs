@@ -61,9 +61,13 @@ impl Stand {
                 let url = format!("http://{}{target}", replica);
                 let request = self.http.get(url).header("host", "api.example");
                 let response = request.send().await.unwrap();
-                result = response.headers()["x-cache"].to_str().unwrap().to_owned();
+                result = response.headers()["cache-status"]
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
             }
-            result == "HIT"
+            // It may still be on its way, and is waited for then.
+            result.contains("; hit") || result.contains("collapsed")
         })
         .await;
         begin.elapsed()

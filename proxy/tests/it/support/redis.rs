@@ -215,10 +215,10 @@ impl PrivateRedis {
         }
     }
 
-    /// The keys that hold responses: those of the log of purges are there always.
+    /// The keys that hold responses: those of the log of purges are there always, and leases come and go.
     pub(crate) fn stored_keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.ask(redis::cmd("KEYS").arg("*"));
-        keys.retain(|key| !key.contains(":log:"));
+        keys.retain(|key| key.ends_with('}'));
         keys
     }
 
