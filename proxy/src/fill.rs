@@ -120,9 +120,7 @@ impl Fill {
             let changed = self.changed.notified();
             {
                 let mut state = self.lock();
-                let grown = state.held_bytes + chunk.len();
-                state.overflowed |= grown > self.kept_bytes_max || self.budget.is_spent();
-                if state.overflowed {
+                if self.overflows(&mut state, chunk.len()) {
                     state.trim(&self.budget);
                     if state.positions.is_empty() {
                         return Err(Abandoned);
@@ -144,9 +142,15 @@ impl Fill {
         Ok(())
     }
 
-    /// Has it grown past what may be kept, so that its readers set the pace?
-    pub fn is_overgrown(&self) -> bool {
-        self.lock().overflowed
+    /// Will it, with so many more bytes, have grown past what may be kept, so that its readers set the pace from then on?
+    pub fn is_outgrown_by(&self, bytes: usize) -> bool {
+        self.overflows(&mut self.lock(), bytes)
+    }
+
+    fn overflows(&self, state: &mut State, bytes: usize) -> bool {
+        let grown = state.held_bytes + bytes;
+        state.overflowed |= grown > self.kept_bytes_max || self.budget.is_spent();
+        state.overflowed
     }
 
     /// Ends the body: whole, or broken off.
@@ -369,7 +373,7 @@ mod tests {
         let late = Fill::new(100, budget.clone());
         let reader = late.reader().unwrap();
         late.push(Bytes::from_static(b"late")).await.unwrap();
-        assert!(late.is_overgrown() && late.whole(b"").is_none());
+        assert!(late.is_outgrown_by(0) && late.whole(b"").is_none());
         assert_eq!(kept.whole(b"").unwrap(), "12345678");
         late.finish(Ok(()));
         assert_eq!(read_all(reader).await.unwrap(), b"late");

@@ -47,7 +47,7 @@ fn order(query: &str) -> Result<PurgeOrder, String> {
         let value = value.into_owned();
         match name.as_ref() {
             "url" => order.urls.push(named("url", value)?),
-            "tag" => order.tags.push(named("tag", value)?),
+            "tag" => order.tags.push(tag(&value)?),
             "prefix" => order.prefixes.push(named("prefix", value)?),
             "all" => order.all = truth("all", &value)?,
             "soft" => order.soft = truth("soft", &value)?,
@@ -80,6 +80,17 @@ fn named(parameter: &str, value: String) -> Result<String, String> {
     }
 }
 
+/// Around a tag, white space is none of it.
+fn tag(value: &str) -> Result<String, String> {
+    if value.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(
+            "the parameter tag is not UTF-8; a tag of other bytes can't be purged by name"
+                .to_owned(),
+        );
+    }
+    named("tag", value.trim_ascii().to_owned())
+}
+
 fn truth(parameter: &str, value: &str) -> Result<bool, String> {
     match value {
         "true" => Ok(true),
@@ -102,7 +113,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_named_is_ordered() {
-        let got = order("tag=a&tag=b+c&prefix=/x/&url=/y&soft=true").unwrap();
+        let got = order("tag=a&tag=+b+c+&prefix=/x/&url=/y&soft=true").unwrap();
         let expected = PurgeOrder {
             urls: vec!["/y".into()],
             tags: vec!["a".into(), "b c".into()],
@@ -123,6 +134,7 @@ mod tests {
             ("soft=true", "nothing is named"),
             ("url=", "url is blank"),
             ("tag=%20", "tag is blank"),
+            ("tag=caf%E9", "tag is not UTF-8"),
             ("all=yes", "all is \"yes\""),
             ("url=/a?b=1&c=2", "no parameter \"c\""),
         ] {

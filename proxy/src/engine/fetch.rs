@@ -419,19 +419,21 @@ impl Engine {
                     if left == Some(0) {
                         break (body.next().await.map(drop), chunk);
                     }
-                    if coming.fill.push(chunk).await.is_err() {
-                        return;
-                    }
-                    if coming.fill.is_overgrown() {
+                    // Before it waits for a slow reader.
+                    if coming.fill.is_outgrown_by(chunk.len()) {
                         body.leave_turn();
                         // Other replicas wait for it in vain.
                         job.mark_alone();
+                    }
+                    if coming.fill.push(chunk).await.is_err() {
+                        return;
                     }
                 }
                 Ok(None) => break (Ok(()), Bytes::new()),
                 Err(failure) => break (Err(failure), Bytes::new()),
             }
         };
+        body.leave_turn();
         match coming.fill.whole(&last) {
             Some(whole) if end.is_ok() => {
                 // None: not the part that it was said to be.

@@ -249,6 +249,9 @@ impl Engine {
         now: SystemTime,
     ) {
         let comes_last = gap.first > 0;
+        if coming.fill.is_outgrown_by(stored.body.len()) {
+            body.leave_turn();
+        }
         if comes_last && coming.fill.push(stored.body.clone()).await.is_err() {
             return;
         }
@@ -263,17 +266,18 @@ impl Engine {
                     if left == 0 {
                         break (ends(&mut body).await, chunk);
                     }
+                    if coming.fill.is_outgrown_by(chunk.len()) {
+                        body.leave_turn();
+                    }
                     if coming.fill.push(chunk).await.is_err() {
                         return;
-                    }
-                    if coming.fill.is_overgrown() {
-                        body.leave_turn();
                     }
                 }
                 Ok(None) => break (Err(Failure::UpstreamBroken), Bytes::new()),
                 Err(failure) => break (Err(failure), Bytes::new()),
             }
         };
+        body.leave_turn();
         if !comes_last && end.is_ok() {
             if coming.fill.push(last).await.is_err() {
                 return;

@@ -62,6 +62,8 @@ impl Engine {
             }
             job.entry = None;
             job.others.clear();
+            // With its turn, which the fetch that follows may be waiting for.
+            drop(response);
             return Box::pin(self.run(job, landed)).await;
         };
         self.updated(job, landed, &entry, headers, response, times)

@@ -36,6 +36,9 @@ const SLOT_OVERHEAD_BYTES: u64 = 256;
 /// So much of the bytes the allocator takes for itself, by rounding sizes up and by pages that are half empty, after a flood of
 /// responses of all sizes: measured by `scripts/soak`, rounded up.
 const ALLOCATOR_PERCENT: u64 = 20;
+/// So much more than they may be the stored bytes are while eviction passes over what was dear. Without a limit, large responses
+/// that were dear would make it more than half as much again.
+const CHANCES_PERCENT: u64 = 5;
 
 /// One stored response in a slot.
 #[derive(Debug)]
@@ -71,8 +74,22 @@ struct Slot {
     variants: Box<[Arc<Held>]>,
     bytes: u64,
     chances: Chances,
-    /// Number of stored responses in the whole tier.
-    entries: Arc<AtomicU64>,
+    totals: Arc<Totals>,
+}
+
+/// What the whole tier holds, and may hold.
+#[derive(Debug)]
+struct Totals {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    bytes_max: AtomicU64,
+}
+
+impl Totals {
+    fn allows_chances(&self) -> bool {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        self.bytes.load(Ordering::Relaxed) <= bytes_max + bytes_max / 100 * CHANCES_PERCENT
+    }
 }
 
 impl Slot {
@@ -86,7 +103,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let count = self.variants.len() as u64;
-        self.entries.fetch_sub(count, Ordering::Relaxed);
+        self.totals.entries.fetch_sub(count, Ordering::Relaxed);
+        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -99,17 +117,17 @@ impl Weighter<CacheKey, Arc<Slot>> for ByBytes {
     }
 }
 
-/// Evicts as the table sees fit, but for slots that still have chances. Those are few: when all have some, the table is over
-/// its bytes until they are spent, which each attempt at eviction does by one.
+/// Evicts as the table sees fit, but for slots that still have chances, of which each attempt at eviction spends one. When all
+/// have some, the table is over its bytes, and when it is too far over them chances don't count.
 #[derive(Debug, Clone)]
-struct ByWorth(DefaultLifecycle<CacheKey, Arc<Slot>>);
+struct ByWorth(DefaultLifecycle<CacheKey, Arc<Slot>>, Arc<Totals>);
 
 impl Lifecycle<CacheKey, Arc<Slot>> for ByWorth {
     type RequestState =
         <DefaultLifecycle<CacheKey, Arc<Slot>> as Lifecycle<CacheKey, Arc<Slot>>>::RequestState;
 
     fn is_pinned(&self, _: &CacheKey, slot: &Arc<Slot>) -> bool {
-        slot.chances.take()
+        self.1.allows_chances() && slot.chances.take()
     }
 
     fn on_evict(&self, state: &mut Self::RequestState, key: CacheKey, slot: Arc<Slot>) {
@@ -126,7 +144,7 @@ pub(super) struct Memory {
     bytes_max: u64,
     /// What something else needs of the bytes.
     taken_bytes: AtomicU64,
-    entries: Arc<AtomicU64>,
+    totals: Arc<Totals>,
 }
 
 impl Memory {
@@ -143,26 +161,32 @@ impl Memory {
             .shards(usize::try_from(shards).unwrap_or(1))
             .estimated_items_capacity(usize::try_from(guess).unwrap_or(usize::MAX))
             .weight_capacity(bytes_max);
+        let totals = Arc::new(Totals {
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            bytes_max: AtomicU64::new(bytes_max),
+        });
         Self {
             slots: Cache::with_options(
                 options.build().expect("all three sizes are set"),
                 ByBytes,
                 DefaultHashBuilder::default(),
-                ByWorth(DefaultLifecycle::default()),
+                ByWorth(DefaultLifecycle::default(), Arc::clone(&totals)),
             ),
             mean: Mean::default(),
             slot_bytes_max,
             bytes_max,
             taken_bytes: AtomicU64::new(0),
-            entries: Arc::default(),
+            totals,
         }
     }
 
     /// Leaves room for something else that counts towards the same number.
     pub(super) fn leave_room(&self, bytes: u64) {
         if self.taken_bytes.swap(bytes, Ordering::Relaxed) != bytes {
-            self.slots
-                .set_capacity(self.bytes_max.saturating_sub(bytes));
+            let bytes_max = self.bytes_max.saturating_sub(bytes);
+            self.totals.bytes_max.store(bytes_max, Ordering::Relaxed);
+            self.slots.set_capacity(bytes_max);
         }
     }
 
@@ -276,7 +300,7 @@ impl Memory {
 
     /// Number of stored responses.
     pub(super) fn entries(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
+        self.totals.entries.load(Ordering::Relaxed)
     }
 
     /// Bytes they hold.
@@ -310,14 +334,15 @@ impl Memory {
             return;
         }
         let count = variants.len() as u64;
-        self.entries.fetch_add(count, Ordering::Relaxed);
+        self.totals.entries.fetch_add(count, Ordering::Relaxed);
+        self.totals.bytes.fetch_add(bytes, Ordering::Relaxed);
         let cost_ms = variants.iter().map(|held| u64::from(held.entry.fetch_ms));
         let slot = Slot {
             chances: self.mean.chances(bytes, cost_ms.sum()),
             spec,
             variants: variants.into(),
             bytes,
-            entries: Arc::clone(&self.entries),
+            totals: Arc::clone(&self.totals),
         };
         self.slots.insert(key, Arc::new(slot));
     }

@@ -349,3 +349,23 @@ fn the_budget_holds_when_everything_is_dear_and_nothing_stays_for_ever() {
     }
     assert!(body(&memory, "0", &none).is_none());
 }
+
+#[test]
+fn the_budget_holds_when_what_is_dear_is_large() {
+    let memory = Memory::new(256 * MIB);
+    let body = Bytes::from(vec![0; 8 << 20]);
+    let with = |name: String, bytes: usize, fetch_ms: u32| Entry {
+        body: body.slice(..bytes),
+        fetch_ms,
+        ..entry(&name, b"")
+    };
+    for n in 0..1024 {
+        put(&memory, with(format!("cheap {n}"), 1 << 20, 1));
+    }
+    for n in 0..500 {
+        put(&memory, with(format!("dear {n}"), 8 << 20, 10_000));
+        // A fifth is the allocator's, and a twentieth and one response are over what is left.
+        let held = memory.bytes() / MIB;
+        assert!(held <= 256 * 84 / 100 + 8, "{held} MiB");
+    }
+}

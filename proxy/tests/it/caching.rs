@@ -171,6 +171,24 @@ async fn a_stale_response_is_validated_and_served_when_it_still_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_304_about_something_else_gives_its_turn_to_the_fetch_that_follows() {
+    let upstream = Upstream::start(async |asked| match asked.headers.get("if-none-match") {
+        Some(_) => respond(304, &[("etag", "\"other\"")], ""),
+        None => respond(
+            200,
+            &[("etag", "\"e\""), ("cache-control", "max-age=0")],
+            "body",
+        ),
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[("origin_concurrency", "1")]).await;
+    proxy.get("/a").await;
+    let again = proxy.get("/a").await;
+    assert_eq!((again.status, again.body.as_str()), (200, "body"));
+    assert_eq!(upstream.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_304_that_forbids_keeping_ends_what_is_stored_and_the_answer_doesn_t_claim_otherwise() {
     let upstream =
         Upstream::start(

@@ -344,12 +344,7 @@ impl Follower {
     }
 
     fn keep_pending(&self, records: &[Record]) {
-        let mut pending = self.pending();
-        pending.extend(records.iter().cloned());
-        if pending.len() > PENDING_MAX {
-            let (scope, soft) = (Scope::All, false);
-            *pending = Record::new(&Purge { scope, soft }).into_iter().collect();
-        }
+        add_pending(&mut self.pending(), records);
     }
 
     async fn append_pending(&self) -> Result<(), RedisError> {
@@ -459,6 +454,19 @@ impl Follower {
     }
 }
 
+/// Each thing once, so that one which is purged again and again doesn't become a purge of everything.
+fn add_pending(pending: &mut Vec<Record>, records: &[Record]) {
+    for record in records {
+        if !pending.contains(record) {
+            pending.push(record.clone());
+        }
+    }
+    if pending.len() > PENDING_MAX {
+        let (scope, soft) = (Scope::All, false);
+        *pending = Record::new(&Purge { scope, soft }).into_iter().collect();
+    }
+}
+
 /// Servers before 7.0 take the mark for a fault in the script.
 fn is_unknown_mark(error: &redis::RedisError) -> bool {
     error
@@ -469,6 +477,22 @@ fn is_unknown_mark(error: &redis::RedisError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_many_different_purges_become_one_of_everything() {
+        let record = |scope| Record::new(&Purge { scope, soft: false }).unwrap();
+        let tag = |name: usize| record(Scope::Tag(name.to_string().into_bytes()));
+        let mut pending = Vec::new();
+        for number in 0..3 * PENDING_MAX {
+            add_pending(&mut pending, &[tag(number % 2), tag(2)]);
+        }
+        assert_eq!(pending, [tag(0), tag(2), tag(1)]);
+        for number in 0..=PENDING_MAX {
+            add_pending(&mut pending, &[tag(number)]);
+        }
+        assert_eq!(pending.first(), Some(&record(Scope::All)));
+        assert!(pending.len() < PENDING_MAX);
+    }
 
     #[test]
     fn a_message_names_a_removed_key_or_announces_a_purge() {
