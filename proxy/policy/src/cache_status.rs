@@ -59,7 +59,8 @@ impl Outcome {
     fn detail(&self) -> Option<Reason> {
         let reason = self.reason();
         let said = match *self {
-            Self::Hit { .. } | Self::Revalidated { .. } => true,
+            Self::Hit { .. } => true,
+            Self::Revalidated { fwd, .. } => fwd != Forward::Unverified,
             Self::Bypass { pass, .. } => fwd_of(pass) == reason.as_str(),
             Self::Miss { fwd, .. } => reason == forwarded(fwd) && is_token_of_its_own(fwd),
             _ => false,

@@ -244,6 +244,10 @@ impl Outcome {
             Self::Hit { .. } => Reason::Fresh,
             Self::HitUnverified { .. } => Reason::Unverified,
             Self::Stale { why, .. } => stale(why),
+            Self::Revalidated {
+                fwd: Forward::Unverified,
+                ..
+            } => Reason::Unverified,
             Self::Revalidated { .. } => Reason::Validated,
             Self::Miss { fwd, stored, .. } => not_kept(stored).unwrap_or_else(|| forwarded(fwd)),
             Self::OnlyIfCached => Reason::OnlyIfCached,

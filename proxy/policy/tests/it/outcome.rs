@@ -73,6 +73,29 @@ fn every_outcome_says_the_same_to_everybody() {
             "larder; fwd=request; fwd-status=304; ttl=-1",
         ),
         (
+            Outcome::Revalidated {
+                fwd: Forward::Unverified,
+                status: 304,
+                ttl_s: 300,
+                stored: true,
+            },
+            "REVALIDATED",
+            "unverified",
+            "larder; fwd=stale; fwd-status=304; stored; ttl=300; detail=unverified",
+        ),
+        (
+            Outcome::HitUnverified { ttl_s: 287 },
+            "HIT",
+            "unverified",
+            "larder; hit; ttl=287; detail=unverified",
+        ),
+        (
+            miss(Forward::Unverified, Stored::Yes),
+            "MISS",
+            "unverified",
+            "larder; fwd=stale; fwd-status=200; stored; detail=unverified",
+        ),
+        (
             miss(Forward::UriMiss, Stored::Yes),
             "MISS",
             "uri-miss",
