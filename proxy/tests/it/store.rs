@@ -2,6 +2,7 @@
 
 mod failures;
 mod follow;
+mod leases;
 mod purge;
 mod sealed;
 mod servers;
