@@ -95,8 +95,8 @@ const FOR_EVER_MS: u64 = u64::MAX;
 pub(super) struct Log {
     /// Held for map operations only.
     index: RwLock<Index>,
-    /// The index's stamp, read without the lock. Written epoch first and read sequence first, so that no number of one log is
-    /// ever seen with the name of an older one.
+    /// The index's stamp, read without the lock. While the number is of another log than before, the epoch is 0: that of no log,
+    /// so that no number is ever seen with the name of another log.
     epoch: AtomicU64,
     sequence: AtomicU64,
     /// Grows whenever the index says something new.
@@ -135,9 +135,13 @@ impl Log {
 
     /// To be taken before the store is asked, and kept with what is then fetched.
     pub(super) fn stamp(&self) -> Stamp {
-        let sequence = self.sequence.load(Ordering::Acquire);
-        let epoch = self.epoch.load(Ordering::Acquire);
-        Stamp { epoch, sequence }
+        let before = self.epoch.load(Ordering::SeqCst);
+        let sequence = self.sequence.load(Ordering::SeqCst);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        match before == epoch {
+            true => Stamp { epoch, sequence },
+            false => Stamp::default(),
+        }
     }
 
     /// Grows with every purge; what was found alive under a version is alive as long as it stays.
@@ -189,6 +193,7 @@ impl Log {
         let mut index = self.write();
         if index.stamp.epoch == stamp.epoch
             && index.stamp.sequence >= stamp.sequence
+            && index.floor() >= floor
             && records.is_empty()
             && index.floor >= floor
         {
@@ -222,8 +227,11 @@ impl Log {
 
     /// In this order: see `epoch`. The version last, for whoever sees it must see what it stands for.
     fn tell(&self, index: &Index) {
-        self.epoch.store(index.stamp.epoch, Ordering::Release);
-        self.sequence.store(index.stamp.sequence, Ordering::Release);
+        if self.epoch.load(Ordering::SeqCst) != index.stamp.epoch {
+            self.epoch.store(0, Ordering::SeqCst);
+        }
+        self.sequence.store(index.stamp.sequence, Ordering::SeqCst);
+        self.epoch.store(index.stamp.epoch, Ordering::SeqCst);
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 

@@ -6,6 +6,7 @@ mod away;
 mod caching;
 mod cap;
 mod cli;
+mod coherence;
 mod config;
 mod drain;
 mod early;

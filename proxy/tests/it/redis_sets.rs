@@ -205,7 +205,8 @@ async fn a_user_with_just_the_documented_rights_suffices() {
     redis.ask::<()>(&documented_grant());
     redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg("off"));
     let url = format!("redis://larder:p%40ss%2Fword@127.0.0.1:{}", redis.port());
-    let proxy = proxy(&upstream, &url, &[("namespace", "news")]).await;
+    let settings = [("namespace", "news"), ("purge_lease", "3s")];
+    let proxy = proxy(&upstream, &url, &settings).await;
     hits(&proxy, "/a").await;
     assert_eq!(proxy.purge("http://api.example/a").await.status, 200);
     assert_eq!(result(&proxy, "/a").await, "MISS");

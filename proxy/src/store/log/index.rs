@@ -98,6 +98,11 @@ impl Index {
         self.stamp.sequence = sequence.max(self.stamp.sequence);
     }
 
+    /// What began before this number is dead.
+    pub(in crate::store) fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// What began before this number is dead from now on.
     pub(in crate::store) fn raise_floor(&mut self, sequence: u64) {
         self.floor = sequence.max(self.floor);

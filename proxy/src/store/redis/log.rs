@@ -226,10 +226,7 @@ impl Follower {
                 false => RedisError::Damaged,
             });
         }
-        let more = read.records.len() + read.foreign >= RECORDS_AT_ONCE;
-        if more {
-            read.stamp.sequence = read.last;
-        }
+        let more = read.is_cut(RECORDS_AT_ONCE);
         if before.epoch != 0 && before.epoch != read.stamp.epoch {
             self.leave_log(before.epoch);
             tracing::warn!(
@@ -298,19 +295,27 @@ impl Follower {
     pub(super) async fn purge(&self, records: &[Record]) -> Result<Applied, PurgeError> {
         let end = Instant::now() + self.lease.purge_max();
         let made = self.append(records, end).await?;
+        let lease = self.lease.whole();
         let sequence = made.stamp.sequence;
         // Whatever becomes of it in Redis, this process keeps to it.
         self.log.apply_early(records, Some(sequence));
         let (epoch, made) = (made.stamp.epoch, made.alive());
+        // By our own clock: whoever renews its lease from now on takes the purge in, and all others have lost theirs by then,
+        // also when the next server's clock goes wrong.
+        let all_lapsed = Instant::now() + made.longest_lease().max(lease);
         self.notify();
         let mut pause = LOOK_MIN;
         loop {
+            let asked = Instant::now();
             let now = self.ask(Deed::Status, &[""; 0], end).await;
-            let now = now.ok().and_then(Following::read);
-            // A log that was lost in the meantime has forgotten this purge, and nobody can say who has it.
-            if let Some(now) = now.filter(|now| now.stamp.epoch == epoch) {
+            if let Some(now) = now.ok().and_then(Following::read) {
+                if now.stamp.epoch != epoch {
+                    // A log that was lost in the meantime has forgotten this purge, and nobody can say who has it.
+                    return Err(PurgeError::Unconfirmed { sequence });
+                }
                 let reach = made.reach(sequence, &now);
-                if reach.awaited == 0 {
+                let all_have_it = reach.awaited == 0 && now.is_complete(lease);
+                if all_have_it || asked >= all_lapsed {
                     return Ok(Applied {
                         sequence,
                         replicas: reach.replicas,
@@ -408,7 +413,8 @@ impl Follower {
         let mut cmd = redis::cmd("HDEL");
         cmd.arg(&self.keys[3]).arg(&self.id);
         let end = Instant::now() + ANSWER_MAX;
-        let _ = self.link.insist(Lane::Writes, &cmd, end).await;
+        // The way that a renewal goes which may still be under way: that would put us on the list again.
+        let _ = self.link.insist(Lane::Reads, &cmd, end).await;
     }
 
     /// Asks past the breaker: these are its heartbeat and what an operator waits for.
