@@ -17,6 +17,7 @@ mod flights;
 mod front;
 mod groups;
 mod head;
+mod history;
 mod https;
 mod leases;
 #[cfg(target_os = "linux")]

@@ -142,8 +142,19 @@ impl RawClient {
         }
     }
 
+    /// One over a connection that stands.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        let read = Vec::new();
+        Self { stream, read }
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).await.unwrap();
+        self.try_send(bytes).await.unwrap();
+    }
+
+    /// The same where the other side may be gone.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.write_all(bytes.as_ref()).await
     }
 
     /// The next response, interim ones too; `head_only` when it answers a HEAD. None at the end of the connection; a response that
