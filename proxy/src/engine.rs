@@ -165,6 +165,10 @@ impl Engine {
         };
         let (found, _) = self.store.get(&plan.key, request.headers, now).await;
         let waived = matches!(found, Found::Waived(_));
+        let told = |outcome: Outcome| match waived {
+            true => outcome.unverified(),
+            false => outcome,
+        };
         let (entry, forward) = match found {
             Found::Hit(entry) | Found::Waived(entry) => {
                 match reuse(&entry.policy, &plan.lookup, now) {
@@ -173,18 +177,14 @@ impl Engine {
                             self.refresh(request, &plan, entry.clone());
                         }
                         let ttl_s = entry.policy.ttl_s(now);
-                        let outcome = match waived {
-                            true => Outcome::HitUnverified { ttl_s },
-                            false => Outcome::Hit { ttl_s },
-                        };
-                        return self.stored(request, &entry, outcome, now);
+                        return self.stored(request, &entry, told(Outcome::Hit { ttl_s }), now);
                     }
                     Reuse::StaleWhileRevalidate => {
                         self.refresh(request, &plan, entry.clone());
                         return self.stored(
                             request,
                             &entry,
-                            stale(&entry, StaleWhy::WhileRevalidate, now),
+                            told(stale(&entry, StaleWhy::WhileRevalidate, now)),
                             now,
                         );
                     }
@@ -192,13 +192,14 @@ impl Engine {
                         return self.stored(
                             request,
                             &entry,
-                            stale(&entry, StaleWhy::MaxStale, now),
+                            told(stale(&entry, StaleWhy::MaxStale, now)),
                             now,
                         );
                     }
                     Reuse::Validate(forward) => {
-                        if let Some(answer) = self.stale_while_away(request, &plan, &entry, now) {
-                            return answer;
+                        if let Some(why) = self.stale_while_away(request, &plan, &entry, now) {
+                            let outcome = told(stale(&entry, why, now));
+                            return self.stored(request, &entry, outcome, now);
                         }
                         (Some(entry), forward)
                     }
@@ -222,7 +223,7 @@ impl Engine {
         self.forward(request, plan, entry, forward).await
     }
 
-    /// A stale response that may stand in for an upstream that is away: at once, for waiting would only cost time. When the
+    /// Why a stale response may stand in for an upstream that is away: at once, for waiting would only cost time. When the
     /// upstream is to be tried, that happens behind the client's back.
     fn stale_while_away(
         self: &Arc<Self>,
@@ -230,7 +231,7 @@ impl Engine {
         plan: &Plan<'_>,
         entry: &Arc<Entry>,
         now: SystemTime,
-    ) -> Option<Answer> {
+    ) -> Option<StaleWhy> {
         let outage = self.upstream.outage(plan.target.as_str())?;
         if plan.lookup.directives.only_if_cached
             || !stale_on_error(&entry.policy, &plan.lookup, now)
@@ -240,8 +241,7 @@ impl Engine {
         if outage.trial_due {
             self.refresh(request, plan, entry.clone());
         }
-        let why = StaleWhy::IfError(ErrorCause::Failure(outage.failure));
-        Some(self.stored(request, entry, stale(entry, why, now), now))
+        Some(StaleWhy::IfError(ErrorCause::Failure(outage.failure)))
     }
 
     /// Asks the upstream, alone or with others.

@@ -136,10 +136,10 @@ pub enum Outcome {
         /// Freshness left.
         ttl_s: i64,
     },
-    /// A fresh stored response that may have been purged: the log of purges can't be followed, and the operator
-    /// wants it served all the same.
+    /// A stored response that may have been purged: the log of purges can't be followed, and the operator wants it served all
+    /// the same.
     HitUnverified {
-        /// Freshness left.
+        /// Freshness left; none when it is stale.
         ttl_s: i64,
     },
     /// A stale stored response.
@@ -229,12 +229,22 @@ impl Outcome {
     /// The value of `X-Cache`.
     pub fn x_cache(&self) -> XCache {
         match self {
+            Self::HitUnverified { ttl_s } if *ttl_s <= 0 => XCache::Stale,
             Self::Hit { .. } | Self::HitUnverified { .. } => XCache::Hit,
             Self::Stale { .. } => XCache::Stale,
             Self::Revalidated { .. } => XCache::Revalidated,
             Self::Miss { .. } | Self::OnlyIfCached => XCache::Miss,
             Self::Bypass { .. } => XCache::Bypass,
             Self::Error(_) => XCache::Error,
+        }
+    }
+
+    /// The same of a stored response that may have been purged.
+    #[must_use]
+    pub fn unverified(self) -> Self {
+        match self {
+            Self::Hit { ttl_s } | Self::Stale { ttl_s, .. } => Self::HitUnverified { ttl_s },
+            other => other,
         }
     }
 

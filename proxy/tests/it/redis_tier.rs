@@ -111,6 +111,20 @@ async fn an_operator_may_want_what_is_stored_served_although_purges_are_unknown(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_served_stale_although_purges_are_unknown_says_so_too() {
+    let upstream = counting("max-age=0, stale-while-revalidate=60").await;
+    let redis = PrivateRedis::absent_on_unix();
+    let url = redis.url();
+    let settings = [("redis", url.as_str()), ("on_partition", "serve")];
+    let proxy = Proxy::start(upstream.address, &settings).await;
+    assert_eq!(proxy.get("/a").await.result(), "MISS");
+    let stale = proxy.get("/a").await;
+    assert_eq!(stale.result(), "STALE");
+    let status = stale.field("cache-status");
+    assert!(status.contains("detail=unverified"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_unsafe_request_makes_stale_goes_from_other_replicas_too() {
     let upstream = counting("max-age=60").await;
     let redis = PrivateRedis::start().await;
