@@ -114,8 +114,11 @@ impl Word {
 
 impl Engine {
     /// How a request asks for the lease; none when what is being fetched elsewhere is not new enough for it.
+    /// Nor when the look-up has left little time: a lease whose holder doesn't hear of it keeps others waiting.
     pub(super) fn wish(&self, plan: &Plan<'_>, is_behind: bool) -> Option<Wish> {
-        (!plan.lookup.directives.no_cache).then(|| Wish {
+        let left = (plan.redis_answers_by).saturating_duration_since(Instant::now());
+        let asks = !plan.lookup.directives.no_cache && left >= self.config.redis_timeout / 2;
+        asks.then(|| Wish {
             patience: self.patience(plan),
             answer_by: plan.redis_answers_by,
             is_behind,

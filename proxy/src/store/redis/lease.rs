@@ -234,7 +234,9 @@ impl RedisTier {
         arguments.extend(fields.iter().map(Vec::as_slice));
         let names = [name.as_str(), lease.as_str()];
         let script = &self.leases.claim;
-        let answer = self.run(Lane::Reads, script, &names, &arguments, end).await;
+        let answer = self
+            .run(Lane::Leases, script, &names, &arguments, end)
+            .await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => {
@@ -277,7 +279,7 @@ impl RedisTier {
         let arguments = [token, deed.word().as_bytes(), ms.as_bytes()];
         let end = Instant::now() + self.timeout;
         let keep = &self.leases.keep;
-        match self.run(Lane::Reads, keep, &[name], &arguments, end).await {
+        match self.run(Lane::Leases, keep, &[name], &arguments, end).await {
             Ok(answer) => Some(answer == Value::Int(1)),
             Err(fault) => {
                 self.counters.errors(fault.kind()).add_one();

@@ -63,6 +63,8 @@ pub(super) enum Lane {
     Reads,
     /// Writes and removals: on one connection they keep their order.
     Writes,
+    /// The connection of look-ups, by what gets less time than those: that it is late says nothing for them.
+    Leases,
 }
 
 /// How a question is put.
@@ -173,17 +175,18 @@ impl Node {
         };
         let answer = self.send(&wires, cmd, manner).await;
         attempt.luck = match (&answer, manner.lane) {
+            (Err(Fault::Timeout), Lane::Leases) => Luck::Unknown,
             (Err(Fault::Timeout | Fault::Broken), _) => Luck::Failed,
             // It may take much longer than a look-up, so that its luck says nothing for those.
             (_, Lane::Writes) => Luck::Unknown,
-            (_, Lane::Reads) => Luck::Answered,
+            (_, Lane::Reads | Lane::Leases) => Luck::Answered,
         };
         answer
     }
 
     async fn send(&self, wires: &Wires, cmd: &Cmd, manner: Manner) -> Result<Value, Fault> {
         let wire = match manner.lane {
-            Lane::Reads => &wires.reads,
+            Lane::Reads | Lane::Leases => &wires.reads,
             Lane::Writes => &wires.writes,
         };
         let ask = async {
