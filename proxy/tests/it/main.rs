@@ -2,6 +2,7 @@
 
 mod admin;
 mod api_outages;
+mod attacker;
 mod away;
 mod caching;
 mod cap;
