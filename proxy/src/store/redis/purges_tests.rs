@@ -132,3 +132,42 @@ fn what_somebody_else_wrote_on_the_list_is_nobody() {
     assert_eq!((list.replicas.len(), list.stamp.epoch), (0, 0));
     assert_eq!(list.longest_lease(), Duration::ZERO);
 }
+
+#[test]
+fn what_is_older_than_a_record_that_cannot_be_read_is_dead() {
+    for (number, floor) in [(300, 300), (u64::MAX, 900)] {
+        let read = followed(&[(record("a"), 200), (text("foreign"), number)]);
+        assert_eq!((read.foreign, read.floor), (1, floor), "{number}");
+        assert_eq!(read.records.len(), 1);
+    }
+}
+
+#[test]
+fn with_a_key_only_what_it_sealed_for_this_epoch_is_a_record() {
+    let seal = |key: &[u8]| Seal::keyed("a", key, None).expect("long enough");
+    let ours = seal(b"a key that only the tests can know");
+    let others = seal(b"another key, which came after that");
+    let scope = Scope::Tag(b"a".to_vec());
+    let purge = Record::new(&Purge { scope, soft: false }).expect("short enough");
+    let sealed = [
+        ours.record(EPOCH, &purge),
+        ours.record(EPOCH + 1, &purge),
+        others.record(EPOCH, &purge),
+        purge.as_bytes().to_vec(),
+    ];
+    let members = sealed.map(Value::BulkString);
+    let members = members.into_iter().flat_map(|member| [member, text("200")]);
+    let all = Value::Array(members.collect());
+    let answer = Value::Array(vec![text("7"), text("900"), text("0"), all]);
+    let read = Followed::read(answer, &ours).expect("readable");
+    assert_eq!(read.records, [(purge, 200)]);
+    assert_eq!((read.foreign, read.floor), (3, 200));
+}
+
+#[test]
+fn a_number_may_be_ahead_of_our_clock_by_an_hour_and_no_more() {
+    let mut read = followed(&[]);
+    assert!(!read.is_ahead_of(0));
+    read.stamp.sequence = AHEAD_MAX_US + 1;
+    assert!(read.is_ahead_of(0) && !read.is_ahead_of(1));
+}
