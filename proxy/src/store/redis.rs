@@ -39,7 +39,7 @@ use self::log::Follower;
 use self::script::{KnownScript, Scripts};
 use super::Removals;
 use super::counters::{RedisCounters, RedisError};
-use super::entry::{Damaged, Entry};
+use super::entry::{Damaged, Entry, TooLarge};
 use super::log::{Lease, Log, NameTooLong, Record};
 use super::seal::Seal;
 use crate::config::{BadRedisUrl, RedisUrl};
@@ -48,6 +48,8 @@ use crate::config::{BadRedisUrl, RedisUrl};
 const WRITE_TIMEOUT_FACTOR: u32 = 10;
 /// An operator who purges rather waits than repeats it.
 const PURGE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// A MAC over more than this takes longer than other requests should wait for: some 0.15 ms.
+const MAC_HERE_BYTES_MAX: usize = 256 * 1024;
 /// Longer than any response is worth keeping; also keeps the number within what Redis takes.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -250,7 +252,10 @@ impl RedisTier {
         let found = match self.run(Lane::Reads, read, &[&name], &arguments, end).await {
             Ok(Value::Nil) => InRedis::Miss,
             Ok(Value::Int(script::VARY_MISS)) => InRedis::VaryMiss,
-            Ok(Value::BulkString(bytes)) => self.checked(&bytes, key, request, now),
+            Ok(Value::BulkString(bytes)) => {
+                let read = self.read_form(bytes).await;
+                self.checked(read, key, request, now)
+            }
             Ok(_) => self.failed(RedisError::Damaged),
             Err(fault) => return self.failed(fault.kind()),
         };
@@ -265,13 +270,13 @@ impl RedisTier {
     /// under a later lease.
     pub(super) async fn put(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         lease: Option<&FetchLease>,
         now: SystemTime,
     ) -> bool {
         let ttl_ms = entry.policy.keep_for(now).min(TTL_MAX).as_millis();
         let (Ok(form), Some(field)) = (
-            entry.encode(&self.seal),
+            self.write_form(entry).await,
             script::variant_field(&entry.selecting),
         ) else {
             self.counters.dropped.add_one();
@@ -355,15 +360,33 @@ impl RedisTier {
         self.link.ask(lane, &by_text, end).await
     }
 
+    async fn read_form(&self, form: Vec<u8>) -> Result<Entry, Damaged> {
+        let seal = self.seal.clone();
+        let is_long = self.is_long_work(form.len());
+        let read = aside(is_long, move || Entry::decode(&form, &seal)).await;
+        read.unwrap_or(Err(Damaged::Unauthentic))
+    }
+
+    async fn write_form(&self, entry: &Arc<Entry>) -> Result<Vec<u8>, TooLarge> {
+        let (seal, entry) = (self.seal.clone(), Arc::clone(entry));
+        let is_long = self.is_long_work(entry.body.len());
+        let form = aside(is_long, move || entry.encode(&seal)).await;
+        form.unwrap_or(Err(TooLarge))
+    }
+
+    fn is_long_work(&self, bytes: usize) -> bool {
+        self.seal.is_keyed() && bytes > MAC_HERE_BYTES_MAX
+    }
+
     /// Is it an entry, for this key and request, and still of use?
     fn checked(
         &self,
-        bytes: &[u8],
+        read: Result<Entry, Damaged>,
         key: &CacheKey,
         request: &HeaderMap,
         now: SystemTime,
     ) -> InRedis {
-        let entry = match Entry::decode(bytes, &self.seal) {
+        let entry = match read {
             Ok(entry) => entry,
             Err(Damaged::Unauthentic) => return self.failed(RedisError::Unauthentic),
             Err(_) => return self.failed(RedisError::Damaged),
@@ -395,6 +418,17 @@ impl Drop for RedisTier {
         if let Following::Task(task) = &*self.following() {
             task.abort();
         }
+    }
+}
+
+/// Long work is done beside the threads that serve; none when the process ends before it does.
+async fn aside<T: Send + 'static>(
+    is_long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    match is_long {
+        false => Some(work()),
+        true => tokio::task::spawn_blocking(work).await.ok(),
     }
 }
 

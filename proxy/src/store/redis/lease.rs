@@ -259,13 +259,15 @@ impl RedisTier {
             1 => Turn::Elsewhere,
             _ => Turn::Everybody,
         };
-        let found = (written != seen.0).then(|| match found {
-            Value::Int(script::VARY_MISS) => InRedis::VaryMiss,
+        let found = match found {
+            _ if written == seen.0 => None,
+            Value::Int(script::VARY_MISS) => Some(InRedis::VaryMiss),
             Value::BulkString(bytes) if !bytes.is_empty() => {
-                self.checked(&bytes, key, request, now)
+                let read = self.read_form(bytes).await;
+                Some(self.checked(read, key, request, now))
             }
-            _ => InRedis::Miss,
-        });
+            _ => Some(InRedis::Miss),
+        };
         Claimed {
             turn,
             found,

@@ -69,6 +69,24 @@ async fn what_one_holder_of_the_key_stored_another_finds() {
 }
 
 #[tokio::test]
+async fn a_large_body_is_sealed_and_proven_whole() {
+    let redis = PrivateRedis::start().await;
+    let writer = sealed(&redis, KEY, None).await;
+    let large = "0123456789abcdef".repeat(64 * 1024);
+    put(&writer, entry("a", &large)).await;
+    let reader = sealed(&redis, KEY, None).await;
+    assert_eq!(body(&found(&reader, "a").await), Some(large.as_str()));
+    let name = redis_key(&redis);
+    let mut changed = form(&redis, &name);
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    write(&redis, &name, &changed);
+    let reader = sealed(&redis, KEY, None).await;
+    assert!(matches!(found(&reader, "a").await, Found::Miss));
+    assert_eq!(errors(&reader, RedisError::Unauthentic), 1);
+}
+
+#[tokio::test]
 async fn what_was_written_without_the_key_or_changed_is_a_miss_that_operators_see() {
     let redis = PrivateRedis::start().await;
     let writer = sealed(&redis, KEY, None).await;
