@@ -188,22 +188,19 @@ impl Log {
     }
 
     /// Takes in what was read from the log that is followed: `records` with their numbers, after which everything up to
-    /// `stamp.sequence` is known. Another epoch than before means that all that was known of the old one is void.
+    /// `stamp.sequence` is known. Another epoch than before means that nobody knows all purges of what was fetched under the
+    /// old one; those that are known hold.
     pub(super) fn take_in(&self, stamp: Stamp, floor: u64, records: &[(Record, u64)]) {
         let mut index = self.write();
         if index.stamp.epoch == stamp.epoch
             && index.stamp.sequence >= stamp.sequence
             && index.floor() >= floor
             && records.is_empty()
-            && index.floor >= floor
         {
             return;
         }
         if index.stamp.epoch != stamp.epoch {
-            *index = Index::new(Stamp {
-                epoch: stamp.epoch,
-                sequence: 0,
-            });
+            index.begin_anew(stamp.epoch);
         }
         for (record, sequence) in records {
             index.apply(record, *sequence);

@@ -95,6 +95,19 @@ fn another_epoch_makes_all_that_was_stored_before_unknown() {
 }
 
 #[test]
+fn what_was_purged_stays_so_when_the_log_gets_another_name_and_when_it_gets_the_old_one_back() {
+    let log = Log::followed(OnPartition::Origin);
+    let stamp = |epoch, sequence| Stamp { epoch, sequence };
+    log.take_in(stamp(3, 10), 0, &[(record("/a"), 10)]);
+    for (epoch, sequence) in [(4, 20), (3, 10)] {
+        log.take_in(stamp(epoch, sequence), 0, &[]);
+        assert_eq!(log.stamp(), stamp(epoch, sequence));
+        assert_eq!(verdict(&log, "/a", stamp(3, 9)), Verdict::Dead);
+        assert_eq!(verdict(&log, "/a", log.stamp()), Verdict::Alive);
+    }
+}
+
+#[test]
 fn a_purge_that_is_not_in_the_log_yet_holds_until_the_log_goes_on() {
     let log = Log::followed(OnPartition::Origin);
     let stamp = |sequence| Stamp { epoch: 3, sequence };

@@ -58,7 +58,7 @@ impl Latest {
 pub(in crate::store) struct Index {
     pub(super) stamp: Stamp,
     /// What began before this number is dead.
-    pub(super) floor: u64,
+    floor: u64,
     latest: HashMap<u64, Latest>,
     /// The lengths of the prefixes that were purged, and the last purge of each: a look-up tries every one.
     prefix_lengths: BTreeMap<usize, u64>,
@@ -91,6 +91,12 @@ impl Index {
         if self.latest.len() > self.records_max {
             self.drop_older_half();
         }
+    }
+
+    /// The log has another name from now on. Its numbers are greater than those of before, since they are times; so what was
+    /// purged before stays purged, whatever log a stored response was fetched under, and nothing that is fetched from now on is.
+    pub(in crate::store) fn begin_anew(&mut self, epoch: u64) {
+        self.stamp = Stamp { epoch, sequence: 0 };
     }
 
     /// Everything up to this number has been applied.

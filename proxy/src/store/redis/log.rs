@@ -240,8 +240,9 @@ impl Follower {
         Ok(more || self.log.stamp() != before)
     }
 
+    /// Nobody names a log 0: what was fetched under no log bears that.
     fn has_left(&self, epoch: u64) -> bool {
-        self.left().contains(&epoch)
+        epoch == 0 || self.left().contains(&epoch)
     }
 
     fn leave_log(&self, epoch: u64) {

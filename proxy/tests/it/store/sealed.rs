@@ -12,12 +12,16 @@ const SEEN: &str = "test:{test}:log:seen";
 
 /// A store that is connected and has these keys, in the namespace `test` or another.
 async fn sealed_in(redis: &PrivateRedis, namespace: &str, key: &[u8], old: Option<&[u8]>) -> Store {
-    let seal = Seal::keyed(namespace, key, old).expect("long enough");
-    let tier = RedisTier::new(&redis.url(), namespace, PATIENT).expect("a Redis URL");
-    let store = Store::new(MEMORY_BYTES_MAX, Some(tier.sealed(seal)));
+    let store = sealed_at(redis, namespace, key, old);
     store.start();
     connected(&store).await;
     store
+}
+
+fn sealed_at(redis: &PrivateRedis, namespace: &str, key: &[u8], old: Option<&[u8]>) -> Store {
+    let seal = Seal::keyed(namespace, key, old).expect("long enough");
+    let tier = RedisTier::new(&redis.url(), namespace, PATIENT).expect("a Redis URL");
+    Store::new(MEMORY_BYTES_MAX, Some(tier.sealed(seal)))
 }
 
 async fn sealed(redis: &PrivateRedis, key: &[u8], old: Option<&[u8]>) -> Store {
@@ -354,8 +358,41 @@ async fn a_log_that_has_given_way_to_another_does_not_come_back_without_its_purg
     let epoch = || -> u64 { redis.ask(redis::cmd("HGET").arg(STATE).arg("epoch")) };
     until("the log has begun anew", async || epoch() != first).await;
     let found_a = found(&writer, "a").await;
-    assert_eq!(unverified(&found_a), Some("purged"), "{found_a:?}");
+    assert!(matches!(found_a, Found::Miss), "{found_a:?}");
     assert!(errors(&writer, RedisError::Damaged) > 0);
+}
+
+#[tokio::test]
+async fn a_purge_that_was_applied_holds_whatever_name_the_log_is_given() {
+    let redis = PrivateRedis::start().await;
+    let first = sealed_at(&redis, "test", KEY, None);
+    let before_any_log = first.mark();
+    assert_eq!(before_any_log.stamp().epoch, 0);
+    first.start();
+    connected(&first).await;
+    put(&first, tagged("old", "of an old log")).await;
+    first.put(tagged("none", "of no log"), before_any_log, now());
+    until("both are in Redis", async || redis.stored_keys().len() == 2).await;
+    let old = first.mark().stamp().epoch;
+    drop(first);
+    redis.ask::<()>(redis::cmd("DEL").arg(STATE).arg(PURGES).arg(SEEN));
+    let store = sealed(&redis, KEY, None).await;
+    assert_ne!(store.mark().stamp().epoch, old);
+    store.purge(&tag("news")).await.expect("it is made");
+    for epoch in [old, 0] {
+        redis.ask::<()>(redis::cmd("HSET").arg(STATE).arg("epoch").arg(epoch));
+        redis.ask::<()>(redis::cmd("HSET").arg(STATE).arg("count").arg(0));
+        redis.ask::<()>(redis::cmd("DEL").arg(PURGES));
+        let before = redis.calls("evalsha");
+        until("the log was looked at", async || {
+            redis.calls("evalsha") > before + 2
+        })
+        .await;
+        for name in ["none", "old"] {
+            let found = found(&store, name).await;
+            assert!(body(&found).is_none(), "{epoch}, {name}: {found:?}");
+        }
+    }
 }
 
 #[tokio::test]
