@@ -3,6 +3,7 @@
 mod failures;
 mod follow;
 mod leases;
+mod measure;
 mod purge;
 mod sealed;
 mod servers;
