@@ -1,5 +1,6 @@
 //! After the 200 of a purge no replica uses what it covers: three replicas, one Redis, and an API whose version only grows.
 
+mod command;
 mod kinds;
 mod lost;
 mod partitions;
