@@ -283,8 +283,8 @@ impl World {
 /// What `X-Cache` and `Cache-Status` say, as far as it excuses an answer's age.
 pub(super) fn said(result: &str, status: &str, waives: bool) -> Said {
     match result {
+        "HIT" | "STALE" if waives && status.contains("detail=unverified") => Said::Unverified,
         "STALE" => Said::Stale,
-        "HIT" if waives && status.contains("detail=unverified") => Said::Unverified,
         _ => Said::Good,
     }
 }
