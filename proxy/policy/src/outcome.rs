@@ -252,12 +252,12 @@ impl Outcome {
     pub fn reason(&self) -> Reason {
         match *self {
             Self::Hit { .. } => Reason::Fresh,
-            Self::HitUnverified { .. } => Reason::Unverified,
-            Self::Stale { why, .. } => stale(why),
-            Self::Revalidated {
+            Self::HitUnverified { .. }
+            | Self::Revalidated {
                 fwd: Forward::Unverified,
                 ..
             } => Reason::Unverified,
+            Self::Stale { why, .. } => stale(why),
             Self::Revalidated { .. } => Reason::Validated,
             Self::Miss { fwd, stored, .. } => not_kept(stored).unwrap_or_else(|| forwarded(fwd)),
             Self::OnlyIfCached => Reason::OnlyIfCached,
