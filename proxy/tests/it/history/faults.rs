@@ -60,7 +60,8 @@ async fn pause(random: &mut Random, ms_max: u64) {
 async fn link(world: &World, random: &mut Random, replica: usize, mode: Mode) {
     world.note_fault(format!("the link of replica {replica}: {mode:?}"));
     world.links[replica].set(mode);
-    pause(random, 2500).await;
+    // Twice as long as a lease, so that what comes after it is seen, too.
+    pause(random, 5000).await;
     world.links[replica].set(Mode::Pass);
     world.note_fault(format!("the link of replica {replica} is whole"));
 }
