@@ -106,6 +106,18 @@ impl Mark {
     }
 }
 
+/// A write to Redis under way. Dropping it leaves it so.
+#[derive(Debug)]
+pub struct Write(tokio::task::JoinHandle<()>);
+
+impl Write {
+    /// Waits until Redis has it, or has refused it, but not longer than this.
+    pub async fn ended(self, within: Duration) {
+        // Too late, or given up: either way there is nothing more to wait for.
+        drop(tokio::time::timeout(within, self.0).await);
+    }
+}
+
 /// The answer to a claim.
 #[derive(Debug)]
 pub struct Claimed {
@@ -372,24 +384,25 @@ impl Store {
     /// Stores a response: in memory at once, in Redis in the background, born at `mark`. Refused when it was purged or removed
     /// after that, and not done when it is of no use any more.
     pub fn put(&self, entry: Entry, mark: Mark, now: SystemTime) -> Put {
-        self.put_leased(entry, mark, None, now)
+        self.put_leased(entry, mark, None, now).0
     }
 
     /// The same for what was fetched under a lease: it ends when Redis has the response. When another replica wrote under a
-    /// later one, that is what is kept.
+    /// later one, that is what is kept. Where memory has no room for it, the write to Redis comes with the answer, to be waited
+    /// for by whoever must find it again.
     pub fn put_leased(
         &self,
         mut entry: Entry,
         mark: Mark,
         lease: Option<Arc<FetchLease>>,
         now: SystemTime,
-    ) -> Put {
+    ) -> (Put, Option<Write>) {
         entry.headers = own_fields(&entry.headers);
         if entry.born.epoch != mark.stamp.epoch || entry.born.sequence > mark.stamp.sequence {
             entry.born = mark.stamp;
         }
         if self.verdict(&entry) == Verdict::Dead {
-            return Put::Invalidated;
+            return (Put::Invalidated, None);
         }
         self.memory.leave_room(self.log.size().1 as u64);
         let entry = Arc::new(entry);
@@ -397,14 +410,14 @@ impl Store {
             self.memory.put(Arc::clone(&entry), now)
         });
         match (stored, &self.redis) {
-            (None, _) => Put::Invalidated,
-            (Some(true), None) => Put::Stored,
-            (Some(false), None) => Put::TooLarge,
+            (None, _) => (Put::Invalidated, None),
+            (Some(true), None) => (Put::Stored, None),
+            (Some(false), None) => (Put::TooLarge, None),
             (Some(in_memory), Some(redis)) => {
-                if self.write_behind(redis, entry, mark.moment, lease, now) || in_memory {
-                    Put::Stored
-                } else {
-                    Put::Capacity
+                match self.write_behind(redis, entry, mark.moment, lease, now) {
+                    Some(write) => (Put::Stored, (!in_memory).then_some(write)),
+                    None if in_memory => (Put::Stored, None),
+                    None => (Put::Capacity, None),
                 }
             }
         }
@@ -573,7 +586,7 @@ impl Store {
         }
     }
 
-    /// Writes to Redis without anybody waiting; false when too much is on its way already.
+    /// Writes to Redis without anybody waiting; none when too much is on its way already.
     fn write_behind(
         &self,
         redis: &Arc<RedisTier>,
@@ -581,16 +594,16 @@ impl Store {
         moment: Moment,
         lease: Option<Arc<FetchLease>>,
         now: SystemTime,
-    ) -> bool {
+    ) -> Option<Write> {
         let kib = u32::try_from(entry.bytes_held() / 1024).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.writes_kib).try_acquire_many_owned(kib.max(WRITE_KIB_MIN));
         let (Ok(room), Ok(runtime)) = (room, tokio::runtime::Handle::try_current()) else {
             self.counters.dropped.add_one();
-            return false;
+            return None;
         };
         let (redis, purges) = (Arc::clone(redis), Arc::clone(&self.purges));
         let memory = Arc::clone(&self.memory);
-        runtime.spawn(async move {
+        let write = runtime.spawn(async move {
             let _no_purge = purges.gate(&entry.key).read().await;
             if purges.unless_purged(&entry.key, moment, || ()).is_some()
                 && !redis.put(&entry, lease.as_deref(), now).await
@@ -599,7 +612,7 @@ impl Store {
             }
             drop(room);
         });
-        true
+        Some(Write(write))
     }
 }
 

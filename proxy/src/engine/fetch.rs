@@ -217,10 +217,15 @@ impl Job {
         }
     }
 
-    /// Stores what it fetched.
-    pub(super) fn put(&self, engine: &Engine, entry: Entry, now: SystemTime) -> Put {
+    /// Stores what it fetched. Whoever comes when the flight is closed must find it: where memory has no room for it, that is
+    /// when Redis has it, which is waited for as long as for a look-up.
+    pub(super) async fn put(&self, engine: &Engine, entry: Entry, now: SystemTime) -> Put {
         let lease = self.lease.clone();
-        engine.store.put_leased(entry, self.mark, lease, now)
+        let (put, write) = engine.store.put_leased(entry, self.mark, lease, now);
+        if let Some(write) = write {
+            write.ended(engine.config.redis_timeout).await;
+        }
+        put
     }
 
     /// To be called before the last of the answer goes out: who has read that and asks again asks for something newer.
@@ -439,7 +444,7 @@ impl Engine {
                 // None: not the part that it was said to be.
                 if let Some(entry) = coming.entry(&job.key, whole) {
                     let entry = self.grown(entry, job, now);
-                    job.put(self, entry, now);
+                    job.put(self, entry, now).await;
                 }
             }
             // Broken off: never stored, and no word on the next answer.

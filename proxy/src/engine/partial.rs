@@ -287,7 +287,7 @@ impl Engine {
         if let (Some(whole), Ok(())) = (coming.fill.whole(&last), end)
             && let Some(entry) = coming.entry(&job.key, whole)
         {
-            job.put(self, entry, now);
+            job.put(self, entry, now).await;
         }
         job.close();
         // Abandoned or not, this was the last of it.

@@ -119,7 +119,7 @@ impl Engine {
                 entry.policy = keep.policy;
                 entry.vary = keep.vary;
                 entry.selecting = keep.selecting;
-                let put = job.put(self, entry.clone(), times.response_time);
+                let put = job.put(self, entry.clone(), times.response_time).await;
                 let (entry, kept) = (Arc::new(entry), put == Put::Stored);
                 let how = How::Validated { status, kept };
                 share(&job, landed, Ended::Stored { entry, how });

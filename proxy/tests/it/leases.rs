@@ -163,6 +163,32 @@ async fn so_they_do_where_memory_holds_next_to_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_memory_has_no_room_for_is_found_by_whoever_asks_after_its_end() {
+    let body = "0123456789abcdef".repeat(2000);
+    let whole = body.clone();
+    let upstream = Upstream::start(move |_| {
+        let whole = whole.clone();
+        async move { respond(200, &[("cache-control", "max-age=60")], whole) }
+    })
+    .await;
+    let redis = PrivateRedis::start().await;
+    let settings = [("memory", "64KiB"), ("redis_timeout", "5s")];
+    let [replica] = replicas::<1>(&upstream, &redis, &settings).await;
+    for number in 0..100 {
+        let path = format!("/{number}");
+        for expected in ["MISS", "HIT"] {
+            let answer = replica.get(&path).await;
+            assert_eq!(
+                (answer.result(), answer.body.len()),
+                (expected, body.len()),
+                "{path}"
+            );
+        }
+    }
+    assert_eq!(upstream.count(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_killed_costs_one_more_request() {
     let count = Arc::new(AtomicUsize::new(0));
     let upstream = Upstream::start(move |_| {

@@ -57,7 +57,7 @@ async fn put_under(store: &Store, lease: Arc<FetchLease>, entry: Entry) {
     let counters = store.counters();
     let done = || counters.writes.count() + counters.outrun.count();
     let before = done();
-    let stored = store.put_leased(entry, store.mark(), Some(lease), now());
+    let (stored, _) = store.put_leased(entry, store.mark(), Some(lease), now());
     assert_eq!(stored, Put::Stored);
     until("the write is done", async || done() > before).await;
 }
