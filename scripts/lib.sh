@@ -14,7 +14,8 @@ has()  { command -v "$1" >/dev/null 2>&1; }
 # ---------------------------------------------------------------- where programs are
 
 # Puts folders on PATH that installers leave off it. PostgreSQL's server programs
-# are in no folder of PATH on Debian, and cargo is in none until the next login.
+# are in no folder of PATH on Debian, servers such as nginx in one that users don't
+# have there, and cargo is in none until the next login.
 add_known_paths() {
   local dir
   if ! has cargo; then
@@ -25,6 +26,7 @@ add_known_paths() {
     dir=$(newest_postgres_bin)
     [ -z "$dir" ] || PATH=$dir:$PATH
   fi
+  case :$PATH: in *:/usr/sbin:*) ;; *) [ ! -d /usr/sbin ] || PATH=$PATH:/usr/sbin ;; esac
   export PATH
 }
 

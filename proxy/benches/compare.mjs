@@ -1,0 +1,93 @@
+// Compares Larder with other caches: starts them in turn before one origin, loads them, and reports. See scripts/bench.
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { fromCsv, merge, Table, toCsv } from './figures.mjs'
+import { facts, stopAll } from './machine.mjs'
+import { rowTable } from './tables.mjs'
+import { measureRow } from './round.mjs'
+import { ROWS } from './rows.mjs'
+import { find, SERVERS } from './servers.mjs'
+
+const { values: options } = parseArgs({
+  options: {
+    bin: { type: 'string' }, // where larder-proxy and the examples were built
+    out: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '5' },
+    keys: { type: 'string', default: '1000000' },
+    only: { type: 'string' },
+    servers: { type: 'string' },
+    cores: { type: 'string', default: '1,2' },
+    scratch: { type: 'string', default: '/dev/shm' },
+    quick: { type: 'boolean', default: false }
+  }
+})
+
+const usage = message => { console.error(`bench: ${message}`); process.exit(64) }
+
+const listed = (text, known, what) => {
+  const names = text ? text.split(',') : Object.keys(known)
+  for (const name of names) if (!known[name]) usage(`${name} is no ${what}; there are ${Object.keys(known).join(', ')}`)
+  return names
+}
+
+const whole = name => {
+  const number = Number(options[name])
+  if (!Number.isInteger(number) || number < 1) usage(`--${name} takes a whole number from 1 on`)
+  return number
+}
+
+// Where each server's program is; those without one are left out, and it is said.
+const programs = () => {
+  const ours = { larder: 'larder-proxy', bare: 'examples/bench_bare', direct: 'examples/bench_origin' }
+  const found = {}
+  for (const [name, server] of Object.entries(SERVERS)) {
+    const program = ours[name] ? path.join(options.bin, ours[name]) : find(server.program)
+    if (program) found[name] = program
+    else console.log(`${server.title} is not installed: left out.`)
+  }
+  return found
+}
+
+// The server's cores and those of what loads it: apart where one is enough for it, else the same.
+const places = cores => cores === 1 ? { serverCores: '0', loadCores: '1' } : { serverCores: '0,1', loadCores: '0,1' }
+
+const csvPath = () => path.join(options.out, 'results.csv')
+const earlier = () => fs.existsSync(csvPath()) ? fromCsv(fs.readFileSync(csvPath(), 'utf8')) : []
+
+const save = figures => {
+  fs.mkdirSync(options.out, { recursive: true })
+  fs.writeFileSync(csvPath(), toCsv(figures))
+}
+
+const measure = async scratch => {
+  const quick = options.quick
+  const bench = {
+    scratch, programs: programs(), rounds: quick ? 1 : whole('rounds'), seconds: quick ? 1 : whole('seconds'),
+    keys: quick ? 10_000 : whole('keys'), asked: listed(options.servers, SERVERS, 'server')
+  }
+  bench.versions = Object.fromEntries(Object.entries(bench.programs).map(([name, program]) => [name, SERVERS[name].version(program) ?? '?']))
+  const rows = listed(options.only, ROWS, 'row')
+  const machine = Object.entries({ ...facts(), rounds: bench.rounds, seconds: bench.seconds, keys: bench.keys })
+    .map(([figure, value]) => ({ row: 'machine', cores: 0, figure, value }))
+  let figures = merge(earlier(), machine)
+  for (const cores of options.cores.split(',').map(Number)) {
+    for (const name of rows.filter(name => cores === 1 || ROWS[name].two)) {
+      const measured = await measureRow(name, { ...bench, cores, ...places(cores) })
+      figures = merge(figures, measured)
+      save(figures)
+      console.log(rowTable(new Table(measured), name, cores))
+    }
+  }
+}
+
+if (!options.bin || !options.out) usage('--bin and --out are needed')
+if (os.availableParallelism() < 2) usage('two cores are needed')
+const scratch = fs.mkdtempSync(path.join(options.scratch, 'larder-bench-'))
+fs.chmodSync(scratch, 0o755)
+const end = async code => { await stopAll(); fs.rmSync(scratch, { recursive: true, force: true }); process.exit(code) }
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(130))
+try { await measure(scratch) } catch (error) { console.error(error); await end(1) }
+await end(0)
