@@ -1,10 +1,11 @@
 // All servers of one row, in turns: A, B, C, A, B, C ..., so that what changes on the machine meanwhile changes for all.
 import fs from 'node:fs'
 import path from 'node:path'
-import { freePort, launch, run, stop, until } from './machine.mjs'
+import { freePort, launch, stop, until } from './machine.mjs'
 import { originCount, probe } from './probe.mjs'
 import { ROWS } from './rows.mjs'
 import { SERVERS } from './servers.mjs'
+import { hold, keys, redis, startup, syscalls } from './special.mjs'
 import { Contender, NoResult } from './turn.mjs'
 
 // Before the first round, so that threads and connections to the API are there.
@@ -55,6 +56,7 @@ const turns = async ({ row, servers, bench, tell, lose }) => {
         await contender.fill()
         if (name === 'larder') fs.writeFileSync(answer, contender.sample.bytes)
         await contender.load(WARM_UP_S)
+        if (row.idle) tell(name, 0, await hold(contender))
         contender.ready = true
       } catch (error) { lose(name, 0, error) }
     }
@@ -63,10 +65,14 @@ const turns = async ({ row, servers, bench, tell, lose }) => {
         try { tell(contender.name, round, await contender.measure(bench.seconds)) } catch (error) { lose(contender.name, round, error) }
       }
     }
+    if (!row.syscalls || bench.cores > 1) return
+    for (const contender of contenders.filter(({ ready }) => ready)) {
+      try { tell(contender.name, 0, await syscalls(contender)) } catch (error) { lose(contender.name, 0, error) }
+    }
   } finally {
     fs.rmSync(path.join(bench.scratch, 'answer'), { force: true })
     for (const contender of contenders) await contender.stop()
   }
 }
 
-const HOW = {}
+const HOW = { keys, redis, startup }

@@ -1,6 +1,7 @@
 // How is each server started, for one row, before the same origin? The reasons for the peers' settings are in peers/.
 //
-// A server gives the command line for what a row needs: { dir, port, h2Port, originPort, threads, storeMib, keys, program, answer, redisPort }.
+// A server gives the command line for what a row needs: { dir, port, h2Port, originPort, threads, storeMib, keys, memory, status, program,
+// answer, redisPort }.
 // `threads` is the number of cores; the store has room for all of the row's `keys`. What a row asks for is not known here.
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -42,9 +43,8 @@ const said = (argv, pattern) => {
 // Ours: default settings but for the log, the memory, and what a row needs besides.
 const larder = {
   version: program => said([program, '--version'], /larder-proxy (\S+)/),
-  h2: true,
   argv: needs => [needs.program, '--listen', `127.0.0.1:${needs.port}`, '--admin', `127.0.0.1:${needs.h2Port}`,
-    '--upstream', `http://127.0.0.1:${needs.originPort}`, '--log-level', 'warn', '--memory', `${needs.storeMib}MiB`,
+    '--upstream', `http://127.0.0.1:${needs.originPort}`, '--log-level', 'warn', '--memory', needs.memory ?? `${needs.storeMib}MiB`,
     '--connections-max', String(CONNECTIONS), '--client-idle-timeout', '1h',
     ...needs.redisPort ? ['--redis', `redis://127.0.0.1:${needs.redisPort}`] : []],
   // Its second port is the admin's: HTTP/2 is spoken on the first.
@@ -65,7 +65,6 @@ const direct = {
 
 const nginxWith = cache => ({
   version: program => said([program, '-v'], /nginx\/(\S+)/),
-  h2: true,
   h2Port: needs => needs.h2Port,
   argv: needs => [needs.program, '-c', filled('nginx.conf', needs, {
     OPEN_FILES: needs.keys > 10_000 ? 'off' : 'max=10000 inactive=1h',
@@ -77,14 +76,16 @@ const nginxWith = cache => ({
 
 const haproxy = {
   version: program => said([program, '-v'], /version (\S+?)[ ,]/),
-  h2: true,
   h2Port: needs => needs.port,
-  argv: needs => [needs.program, '-db', '-f', filled('haproxy.cfg', needs, { STORE_MIB: Math.min(4095, needs.storeMib) })]
+  argv: needs => [needs.program, '-db', '-f', filled('haproxy.cfg', needs, {
+    STORE_MIB: Math.min(4095, needs.storeMib),
+    // wrk waits for the body that a 304's Content-Length announces, though none may come.
+    FOR_WRK: needs.status === 304 ? 'http-after-response del-header content-length if { status 304 }' : ''
+  })]
 }
 
 const varnish = {
   version: program => said([program, '-V'], /varnish-(\S+)/),
-  h2: true,
   h2Port: needs => needs.port,
   argv: needs => [needs.program, '-F',
     '-n', path.join(needs.dir, 'work'), // its shared memory lies on tmpfs, too
@@ -108,7 +109,7 @@ const silence = program => {
 
 const trafficserver = {
   version: program => said([program, '-V'], /Traffic Server (\S+)/),
-  h2: false,
+  h2Port: needs => needs.port,
   argv: needs => {
     for (const folder of ['run', 'log', 'store', 'body_factory']) {
       fs.mkdirSync(path.join(needs.dir, folder))
@@ -128,7 +129,6 @@ const trafficserver = {
 
 const squid = {
   version: program => said([program, '-v'], /Version (\S+)/),
-  h2: false,
   // One worker needs no process that watches it. The name keeps its shared memory apart from another's.
   argv: needs => [needs.program, needs.threads === 1 ? '-N' : '--foreground', '-n', `bench${process.pid}`,
     '-f', filled('squid.conf', needs, { USER: asRoot ? 'proxy' : os.userInfo().username })]
