@@ -7,6 +7,7 @@
 
 mod counters;
 mod entry;
+mod fields;
 mod log;
 mod memory;
 mod purges;
@@ -24,7 +25,8 @@ use larder_policy::CacheKey;
 use tokio::sync::Semaphore;
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
-pub use self::entry::{Damaged, Entry, TooLarge, gather, own_fields};
+pub use self::entry::{Damaged, Entry, TooLarge, gather};
+pub use self::fields::{BadField, FieldLines};
 pub use self::log::{
     Lease, NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, PurgeRules, Scope, Stamp, unix_us,
 };
@@ -397,7 +399,6 @@ impl Store {
         lease: Option<Arc<FetchLease>>,
         now: SystemTime,
     ) -> (Put, Option<Write>) {
-        entry.headers = own_fields(&entry.headers);
         if entry.born.epoch != mark.stamp.epoch || entry.born.sequence > mark.stamp.sequence {
             entry.born = mark.stamp;
         }

@@ -1,23 +1,38 @@
 //! How messages look on an HTTP/1.x connection, whoever writes them: the front or Pingora.
 
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderName, StatusCode};
 
-/// A field name as HTTP/1.1 people write it. Names are case-insensitive, but scripts that match `X-Cache:` are not.
-pub(crate) fn spelled(name: &HeaderName) -> String {
-    if name == header::ETAG {
-        return "ETag".to_owned();
+/// Writes a field name as HTTP/1.1 people do. Names are case-insensitive, but scripts that match `X-Cache:` are not.
+pub(crate) fn spell(name: &[u8], out: &mut Vec<u8>) {
+    if name.eq_ignore_ascii_case(b"etag") {
+        return out.extend_from_slice(b"ETag");
     }
     let mut begins = true;
-    let spell = |letter: char| {
-        let spelled = if begins {
-            letter.to_ascii_uppercase()
-        } else {
-            letter
+    out.extend(name.iter().map(|letter| {
+        let spelled = match begins {
+            true => letter.to_ascii_uppercase(),
+            false => letter.to_ascii_lowercase(),
         };
-        begins = letter == '-';
+        begins = *letter == b'-';
         spelled
-    };
-    name.as_str().chars().map(spell).collect()
+    }));
+}
+
+/// The same for those who want a string.
+pub(crate) fn spelled(name: &HeaderName) -> String {
+    let mut spelled = Vec::with_capacity(name.as_str().len());
+    spell(name.as_str().as_bytes(), &mut spelled);
+    String::from_utf8(spelled).unwrap_or_default()
+}
+
+/// RFC 9110 §5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110 §5.5: visible characters, blanks, tabs and obs-text.
+pub(crate) fn is_value(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// Statuses whose responses never have content (RFC 9110 §6.4.1).
@@ -60,9 +75,14 @@ mod tests {
 
     #[test]
     fn names_are_spelled_as_people_write_them() {
-        let x_cache = HeaderName::from_static("x-cache");
-        assert_eq!(spelled(&x_cache), "X-Cache");
-        assert_eq!(spelled(&header::ETAG), "ETag");
-        assert_eq!(spelled(&HeaderName::from_static("x--odd-")), "X--Odd-");
+        for (name, expected) in [
+            ("x-cache", "X-Cache"),
+            ("etag", "ETag"),
+            ("x--odd-", "X--Odd-"),
+        ] {
+            let mut spelled = Vec::new();
+            spell(name.as_bytes(), &mut spelled);
+            assert_eq!(spelled, expected.as_bytes());
+        }
     }
 }

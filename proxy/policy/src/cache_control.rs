@@ -7,6 +7,8 @@
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
+use crate::fields::Fields;
+
 /// The largest delta-seconds: §1.2.2 lets greater values count as 2^31.
 pub(crate) const SECONDS_MAX: u64 = 1 << 31;
 
@@ -76,25 +78,39 @@ struct Directive {
 /// A quote that is never closed begins no quoted string (RFC 9110 §5.6.4), so from there on every
 /// comma counts: nothing restrictive hides behind it, and no line is read more than twice.
 pub(crate) fn list_members(line: &[u8]) -> Vec<&[u8]> {
-    let mut members = Vec::new();
-    let mut rest = line;
-    let mut quotes_count = true;
-    loop {
-        let end = match quotes_count.then(|| member_end(rest)) {
+    members(line).collect()
+}
+
+/// The same, one by one.
+pub(crate) fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Members {
+        rest: Some(line),
+        quotes_count: true,
+    }
+}
+
+struct Members<'a> {
+    rest: Option<&'a [u8]>,
+    quotes_count: bool,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        let end = match self.quotes_count.then(|| member_end(rest)) {
             Some(Ok(end)) => end,
             Some(Err(Unclosed)) | None => {
-                quotes_count = false;
+                self.quotes_count = false;
                 rest.iter().position(|&byte| byte == b',')
             }
         };
         let (member, tail) = rest
             .split_at_checked(end.unwrap_or(rest.len()))
             .unwrap_or((rest, &[]));
-        members.push(member.trim_ascii());
-        match tail.split_first() {
-            Some((_, after)) => rest = after,
-            None => return members,
-        }
+        self.rest = tail.split_first().map(|(_, after)| after);
+        Some(member.trim_ascii())
     }
 }
 
@@ -116,15 +132,9 @@ fn member_end(line: &[u8]) -> Result<Option<usize>, Unclosed> {
     if quoted { Err(Unclosed) } else { Ok(None) }
 }
 
-fn directives<'a>(
-    headers: &'a HeaderMap,
-    name: &'a HeaderName,
-) -> impl Iterator<Item = Directive> + 'a {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| list_members(line.as_bytes()))
-        .filter_map(directive)
+fn directives(headers: &impl Fields, name: &HeaderName) -> impl Iterator<Item = Directive> {
+    let lines = headers.lines(name);
+    lines.flat_map(members).filter_map(directive)
 }
 
 fn directive(member: &[u8]) -> Option<Directive> {
@@ -229,13 +239,13 @@ impl ResponseDirectives {
 
 impl RequestDirectives {
     /// The directives of a request. All are wishes (§5.2.1), so an invalid argument is dropped.
-    pub fn parse(headers: &HeaderMap) -> Self {
+    pub fn parse(headers: &impl Fields) -> Self {
         let mut parsed = Self::default();
         for Directive { name, value } in directives(headers, &CACHE_CONTROL) {
             parsed.add(&name, value.as_deref());
         }
         // §5.4: Pragma counts only where Cache-Control is absent.
-        if !headers.contains_key(CACHE_CONTROL) {
+        if !headers.has(&CACHE_CONTROL) {
             parsed.no_cache = directives(headers, &PRAGMA).any(|d| d.name == "no-cache");
         }
         parsed

@@ -46,6 +46,20 @@ pub fn refresh_early(
     stored.fresh_left(now).as_secs_f64() <= -chance.ln() * scale_s
 }
 
+/// Is it out of the question that [`refresh_early`] says yes, whatever the chance? It may be false where it is, too.
+pub fn never_refreshed_early(
+    stored: &StoredPolicy,
+    fetch_ms: u32,
+    eagerness: Eagerness,
+    now: SystemTime,
+) -> bool {
+    /// No chance is below 2^-64, whose logarithm is -44.4.
+    const LOGARITHM_MAX: u64 = 45;
+    let scale_us = u64::from(eagerness.beta_thousandths).saturating_mul(u64::from(fetch_ms));
+    let reach = Duration::from_micros(scale_us.saturating_mul(LOGARITHM_MAX));
+    eagerness.beta_thousandths == 0 || stored.fresh_left(now) > reach
+}
+
 impl StoredPolicy {
     fn fresh_at_first_s(&self) -> u64 {
         self.lifetime_s.saturating_sub(self.initial_age_s)

@@ -9,6 +9,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
 use crate::cache_control::{SECONDS_MAX, delta_seconds, list_members};
+use crate::fields::Fields;
 use crate::rules::{Route, Rules};
 use crate::targeted::{Effective, effective};
 
@@ -160,9 +161,12 @@ pub(crate) fn unix_s(time: SystemTime) -> u64 {
 }
 
 /// A field's date, in seconds since 1970; of several lines the first counts (§4.2.1).
-pub(crate) fn date_s(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
-    let text = headers.get(name)?.to_str().ok()?;
-    httpdate::parse_http_date(&usual_case(text.trim()))
+pub(crate) fn date_s(headers: &impl Fields, name: HeaderName) -> Option<u64> {
+    let text = std::str::from_utf8(headers.lines(&name).next()?).ok()?;
+    let text = text.trim_ascii();
+    // All but a few write it as it is meant to be written.
+    httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&usual_case(text)))
         .ok()
         .map(unix_s)
 }

@@ -8,6 +8,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, Method, StatusCode};
 use sfv::{BareItem, List, ListEntry, Parser};
 
+use crate::fields::Fields;
 use crate::invalidate::invalidates;
 
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
@@ -17,7 +18,7 @@ const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-grou
 const GROUPS_MAX: usize = 128;
 
 /// The groups of a stored response (§2).
-pub fn cache_groups(response: &HeaderMap) -> Vec<String> {
+pub fn cache_groups(response: &impl Fields) -> Vec<String> {
     strings(response, &CACHE_GROUPS)
 }
 
@@ -33,12 +34,11 @@ pub fn invalidated_groups(
     }
 }
 
-fn strings(response: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    if !response.contains_key(name) {
+fn strings(response: &impl Fields, name: &HeaderName) -> Vec<String> {
+    let lines: Vec<&[u8]> = response.lines(name).collect();
+    if lines.is_empty() {
         return Vec::new();
     }
-    let lines = response.get_all(name).iter();
-    let lines: Vec<&[u8]> = lines.map(|line| line.as_bytes()).collect();
     let list = Parser::new(&lines.join(&b", "[..])).parse::<List>();
     let members = list
         .unwrap_or_default()

@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use http::header::HeaderName;
+
 use crate::target::{CanonicalTarget, is_unreserved};
 
 /// An authority that names no host, or names it ambiguously.
@@ -139,6 +141,16 @@ impl CacheKey {
             rest = after.get(length..).unwrap_or_default();
         }
         &[]
+    }
+
+    /// Writes a key behind what [`CacheKey::origin_of`] gave, as [`CacheKey::new`] would encode it. `target` is canonical.
+    pub fn extend(origin: &mut Vec<u8>, target: &str, keyed: &[HeaderName]) {
+        push(origin, Some(target.as_bytes()));
+        push(origin, None);
+        for name in keyed {
+            push(origin, Some(name.as_str().as_bytes()));
+            push(origin, None);
+        }
     }
 
     /// What [`CacheKey::origin`] is of an origin's keys.

@@ -30,6 +30,7 @@
 mod cache_control;
 mod cache_status;
 mod early;
+mod fields;
 mod freshness;
 mod groups;
 mod invalidate;
@@ -50,7 +51,8 @@ mod validate;
 mod vary;
 
 pub use cache_control::{MaxStale, RequestDirectives};
-pub use early::{Eagerness, refresh_early};
+pub use early::{Eagerness, never_refreshed_early, refresh_early};
+pub use fields::Fields;
 pub use freshness::{Exchange, Flags, StoredPolicy};
 pub use groups::{cache_groups, invalidated_groups};
 pub use invalidate::{invalidates, invalidation_targets};
@@ -68,9 +70,12 @@ pub use rules::{Identity, Profile, Route, Rules, UnknownProfile};
 pub use select::{accepts_coding_of, add_tags, named_by};
 pub use storable::{NotStorable, Storable, fields_to_store, storable};
 pub use tags::{TAG_BYTES_MAX, cache_tags, is_tagged};
-pub use target::{CanonicalTarget, QueryRules, TrackingParameters, Unkeyable, canonical_target};
+pub use target::{
+    CanonicalTarget, QueryRules, TrackingParameters, Unkeyable, canonical_target,
+    is_canonical_target,
+};
 pub use validate::{
-    Freshened, HeadSays, add_conditions, freshen, freshen_by_head, insert_date, not_modified,
-    not_modified_fields,
+    Freshened, HeadSays, add_conditions, freshen, freshen_by_head, insert_date, is_in_not_modified,
+    not_modified, not_modified_fields,
 };
 pub use vary::{Vary, VarySpec, selecting, selecting_value, vary};

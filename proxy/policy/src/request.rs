@@ -6,7 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, Method};
 
-use crate::cache_control::{RequestDirectives, list_members};
+use crate::cache_control::{RequestDirectives, members};
+use crate::fields::Fields;
 use crate::rules::{Identity, Profile, Route, Rules};
 use crate::target::Unkeyable;
 
@@ -55,7 +56,7 @@ pub enum Pass {
 /// Decides whether a request is looked up.
 pub fn consider(
     method: &Method,
-    headers: &HeaderMap,
+    headers: &impl Fields,
     has_body: bool,
     rules: &Rules,
     route: &Route,
@@ -69,19 +70,16 @@ pub fn consider(
         head: method == Method::HEAD,
         directives: RequestDirectives::parse(headers),
         names_caller: reaches_upstream && rules.profile == Profile::Safe && named,
-        authorization: reaches_upstream && headers.contains_key(AUTHORIZATION),
+        authorization: reaches_upstream && headers.has(&AUTHORIZATION),
     })
 }
 
-pub(crate) fn names_caller(headers: &HeaderMap, rules: &Rules) -> bool {
-    rules
-        .identity_fields
-        .iter()
-        .any(|name| headers.contains_key(name))
+pub(crate) fn names_caller(headers: &impl Fields, rules: &Rules) -> bool {
+    rules.identity_fields.iter().any(|name| headers.has(name))
 }
 
-fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Option<Pass> {
-    let any = |names: &[HeaderName]| names.iter().any(|name| headers.contains_key(name));
+fn reason_to_pass(method: &Method, headers: &impl Fields, has_body: bool) -> Option<Pass> {
+    let any = |names: &[HeaderName]| names.iter().any(|name| headers.has(name));
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Some(Pass::Method);
     }
@@ -105,15 +103,13 @@ fn reason_to_pass(method: &Method, headers: &HeaderMap, has_body: bool) -> Optio
 
 /// Does the client want another protocol? An offer of `h2c` alone may be declined without a word (RFC 9110 §7.8; RFC 9113
 /// §3.1 made it obsolete) and some clients make it with every request.
-fn wants_upgrade(headers: &HeaderMap) -> bool {
-    let offers_only_h2c = |value: &http::HeaderValue| {
-        value.to_str().is_ok_and(|value| {
-            value
-                .split(',')
-                .all(|protocol| protocol.trim().eq_ignore_ascii_case("h2c"))
-        })
+fn wants_upgrade(headers: &impl Fields) -> bool {
+    let offers_only_h2c = |value: &[u8]| {
+        value
+            .split(|&byte| byte == b',')
+            .all(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
     };
-    !headers.get_all(UPGRADE).iter().all(offers_only_h2c)
+    !headers.lines(&UPGRADE).all(offers_only_h2c)
 }
 
 /// The fields of a cacheable request that go upstream.
@@ -147,7 +143,8 @@ pub fn forwarded_fields(headers: &HeaderMap, rules: &Rules, route: &Route) -> He
 
 /// Removes what concerns one connection alone (RFC 9110 §7.6.1; RFC 9111 §3.1).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for name in connection_listed(headers) {
+    let listed: Vec<_> = connection_listed(headers).collect();
+    for name in listed {
         headers.remove(name);
     }
     for name in HOP_BY_HOP {
@@ -170,19 +167,16 @@ const HOP_BY_HOP: [&str; 11] = [
     "http2-settings",
 ];
 
-fn connection_listed(headers: &HeaderMap) -> Vec<HeaderName> {
+fn connection_listed(headers: &impl Fields) -> impl Iterator<Item = HeaderName> {
     headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| list_members(line.as_bytes()))
+        .lines(&CONNECTION)
+        .flat_map(members)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect()
 }
 
 /// A client that strips, say, its own `Accept-Language` on the way would have the default answer
 /// stored under that language.
-pub(crate) fn lists_end_to_end_fields(headers: &HeaderMap) -> bool {
+pub(crate) fn lists_end_to_end_fields(headers: &impl Fields) -> bool {
     connection_listed(headers)
-        .iter()
-        .any(|name| !HOP_BY_HOP.contains(&name.as_str()) && headers.contains_key(name))
+        .any(|name| !HOP_BY_HOP.contains(&name.as_str()) && headers.has(&name))
 }

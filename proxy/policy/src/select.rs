@@ -5,9 +5,12 @@
 //! can't name.
 
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
 
-use crate::cache_control::list_members;
+use crate::cache_control::members;
+use crate::fields::Fields;
 use crate::freshness::date_s;
 use crate::validate::{is_weak, opaque};
 use crate::vary::weight;
@@ -21,7 +24,7 @@ const TAG_BYTES_MAX: usize = 256;
 /// come first are preferred.
 pub fn add_tags<'a>(
     upstream: &mut HeaderMap,
-    stored: impl IntoIterator<Item = &'a HeaderMap>,
+    stored: impl IntoIterator<Item = &'a (impl Fields + 'a)>,
 ) -> bool {
     let mut tags: Vec<&[u8]> = Vec::new();
     for tag in stored.into_iter().filter_map(listable_tag) {
@@ -40,19 +43,19 @@ pub fn add_tags<'a>(
 ///
 /// A strong tag names those with the very same one; a weak one those that correspond to it by weak comparison. A 304
 /// without a tag names none of several.
-pub fn named_by<'a, S>(
+pub fn named_by<'a, S, F: Fields>(
     not_modified: &HeaderMap,
     stored: impl IntoIterator<Item = &'a S>,
-    fields: impl Fn(&S) -> &HeaderMap,
+    fields: impl Fn(&S) -> &F,
 ) -> Option<&'a S> {
     let tag = not_modified.get(ETAG)?;
-    let names = |ours: &HeaderValue| match is_weak(tag) {
-        true => opaque(ours.as_bytes()) == opaque(tag.as_bytes()),
-        false => ours == tag,
+    let names = |ours: &[u8]| match is_weak(tag) {
+        true => opaque(ours) == opaque(tag.as_bytes()),
+        false => ours == tag.as_bytes(),
     };
     let named = stored
         .into_iter()
-        .filter(|stored| fields(stored).get(ETAG).is_some_and(names));
+        .filter(|stored| fields(stored).lines(&ETAG).next().is_some_and(names));
     named.max_by_key(|stored| date_s(fields(stored), http::header::DATE))
 }
 
@@ -60,23 +63,23 @@ pub fn named_by<'a, S>(
 ///
 /// A tag that two content codings of a representation share is within the rules when it is weak (RFC 9110 §8.8.1), and
 /// usual where a framework makes it before it compresses. So a 304 with it does not say in which coding.
-pub fn accepts_coding_of(request: &HeaderMap, stored: &HeaderMap) -> bool {
-    let members = |fields: &HeaderMap, name| -> Vec<Vec<u8>> {
-        let lines = fields.get_all(name).iter();
-        let members = lines.flat_map(|line| list_members(line.as_bytes()));
-        members.map(<[u8]>::to_ascii_lowercase).collect()
-    };
-    let accepted = members(request, ACCEPT_ENCODING);
+pub fn accepts_coding_of(request: &impl Fields, stored: &impl Fields) -> bool {
+    let accepted = codings(request, &ACCEPT_ENCODING);
     let is_accepted = |coding: &Vec<u8>| {
         let mut ranges = accepted.iter().map(|member| weight(member));
         ranges.any(|(weight, range)| weight.0 > 0 && range == *coding)
     };
-    members(stored, CONTENT_ENCODING).iter().all(is_accepted)
+    codings(stored, &CONTENT_ENCODING).iter().all(is_accepted)
+}
+
+fn codings(fields: &impl Fields, name: &HeaderName) -> Vec<Vec<u8>> {
+    let members = fields.lines(name).flat_map(members);
+    members.map(<[u8]>::to_ascii_lowercase).collect()
 }
 
 /// The tag, when it is one (RFC 9110 §8.8.3) that can stand in a list.
-fn listable_tag(stored: &HeaderMap) -> Option<&[u8]> {
-    let tag = stored.get(ETAG)?.as_bytes();
+fn listable_tag(stored: &impl Fields) -> Option<&[u8]> {
+    let tag = stored.lines(&ETAG).next()?;
     let inner = opaque(tag).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_etagc = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..);
     (tag.len() <= TAG_BYTES_MAX && inner.iter().all(is_etagc)).then_some(tag)

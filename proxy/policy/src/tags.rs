@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 
+use crate::fields::Fields;
 use crate::groups::cache_groups;
 
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -17,18 +17,21 @@ const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 pub const TAG_BYTES_MAX: usize = 1024;
 
 /// Whether a response may be tagged at all: the cheap question before [`cache_tags`].
-pub fn is_tagged(response: &HeaderMap) -> bool {
+pub fn is_tagged(response: &impl Fields) -> bool {
     let cache_groups = HeaderName::from_static("cache-groups");
     [CACHE_TAG, SURROGATE_KEY, cache_groups]
         .iter()
-        .any(|name| response.contains_key(name))
+        .any(|name| response.has(name))
 }
 
 /// Every tag that a response bears, some perhaps more than once.
-pub fn cache_tags(response: &HeaderMap) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    let lines = |name| response.get_all(name).iter().map(|line| line.as_bytes());
-    let commas = lines(CACHE_TAG).flat_map(|line| line.split(|byte| *byte == b','));
-    let spaces = lines(SURROGATE_KEY).flat_map(|line| line.split(u8::is_ascii_whitespace));
+pub fn cache_tags(response: &impl Fields) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let commas = response
+        .lines(&CACHE_TAG)
+        .flat_map(|line| line.split(|byte| *byte == b','));
+    let spaces = response
+        .lines(&SURROGATE_KEY)
+        .flat_map(|line| line.split(u8::is_ascii_whitespace));
     let named = commas.map(<[u8]>::trim_ascii).chain(spaces);
     let named = named.map(Cow::Borrowed);
     let groups = cache_groups(response).into_iter().map(String::into_bytes);

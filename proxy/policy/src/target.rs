@@ -166,6 +166,46 @@ pub fn canonical_target(
     Ok(CanonicalTarget(canonical))
 }
 
+/// Is this target, at a glance, its own canonical form? So are most; it may be false for one that is, too. Nothing is allocated.
+pub fn is_canonical_target(path_and_query: &str, rules: &QueryRules) -> bool {
+    if path_and_query.len() > TARGET_BYTES_MAX || !path_and_query.starts_with('/') {
+        return false;
+    }
+    let bytes = path_and_query.as_bytes();
+    // An escape may have another spelling, a plus may be another name's space.
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'#');
+    if !bytes.iter().all(plain) {
+        return false;
+    }
+    match path_and_query.split_once('?') {
+        None => !has_plain_dot_segment(bytes),
+        Some((path, query)) => {
+            !has_plain_dot_segment(path.as_bytes()) && is_canonical_query(query, rules)
+        }
+    }
+}
+
+/// Of a path without escapes.
+fn has_plain_dot_segment(path: &[u8]) -> bool {
+    path.contains(&b'.')
+        && path
+            .split(|b| matches!(b, b'/' | b'\\'))
+            .map(|segment| segment.split(|&b| b == b';').next().unwrap_or_default())
+            .any(|segment| matches!(segment, b"." | b".."))
+}
+
+/// Of a query without escapes: every parameter counts, and they are in order.
+fn is_canonical_query(query: &str, rules: &QueryRules) -> bool {
+    let mut before: &[u8] = b"";
+    query.split('&').all(|parameter| {
+        let name = parameter.as_bytes().split(|&b| b == b'=').next();
+        let name = name.unwrap_or_default();
+        let in_order = !rules.sort || before <= name;
+        before = name;
+        !parameter.is_empty() && in_order && rules.counts(name)
+    })
+}
+
 /// Escapes upper-cased and unreserved characters decoded (RFC 3986 §6.2.2), except `%2E`, which
 /// would make a dot segment of what wasn't one.
 fn push_escaped(out: &mut String, text: &str) -> Result<(), Unkeyable> {

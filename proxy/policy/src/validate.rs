@@ -11,7 +11,8 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use crate::cache_control::list_members;
+use crate::cache_control::members;
+use crate::fields::Fields;
 use crate::freshness::{date_s, unix_s};
 use crate::rules::Profile;
 use crate::storable::fields_to_store;
@@ -44,17 +45,17 @@ pub fn add_conditions(upstream: &mut HeaderMap, stored: &HeaderMap) -> bool {
 }
 
 /// Does the stored response answer the client's condition with 304 (§4.3.2)?
-pub fn not_modified(request: &HeaderMap, status: StatusCode, stored: &HeaderMap) -> bool {
+pub fn not_modified(request: &impl Fields, status: StatusCode, stored: &impl Fields) -> bool {
     // RFC 9110 §13.2.1: conditions are for what would otherwise succeed.
     if status != StatusCode::OK {
         return false;
     }
     // RFC 9110 §13.1.3: If-Modified-Since is ignored beside If-None-Match, even an unreadable one.
-    if request.contains_key(IF_NONE_MATCH) {
+    if request.has(&IF_NONE_MATCH) {
         return any_matches(request, stored);
     }
     // RFC 9110 §13.1.3: a condition of several lines, or without a valid date, is ignored.
-    if request.get_all(IF_MODIFIED_SINCE).iter().count() != 1 {
+    if request.lines(&IF_MODIFIED_SINCE).count() != 1 {
         return false;
     }
     let changed = date_s(stored, LAST_MODIFIED).or_else(|| date_s(stored, DATE));
@@ -65,12 +66,11 @@ pub fn not_modified(request: &HeaderMap, status: StatusCode, stored: &HeaderMap)
 }
 
 /// RFC 9110 §13.1.2: `*` matches whatever there is; tags are compared weakly.
-fn any_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
-    let ours = stored.get(ETAG).map(|etag| opaque(etag.as_bytes()));
+fn any_matches(request: &impl Fields, stored: &impl Fields) -> bool {
+    let ours = stored.lines(&ETAG).next().map(opaque);
     request
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .flat_map(|line| list_members(line.as_bytes()))
+        .lines(&IF_NONE_MATCH)
+        .flat_map(members)
         .filter(|member| !member.is_empty())
         .any(|member| member == b"*" || ours == Some(opaque(member)))
 }
@@ -86,27 +86,41 @@ pub(crate) fn is_weak(etag: &HeaderValue) -> bool {
 
 /// The fields of a 304 made from a stored response (RFC 9110 §15.4.5): those it must have, those that
 /// guide caches on the way, and no other metadata.
-pub fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
-    let mut names = vec![
-        CACHE_CONTROL,
-        HeaderName::from_static("cdn-cache-control"),
-        CONTENT_LOCATION,
-        DATE,
-        ETAG,
-        EXPIRES,
-        VARY,
-    ];
-    if !stored.contains_key(ETAG) {
-        names.push(LAST_MODIFIED);
-    }
+pub fn not_modified_fields(stored: &impl Fields) -> HeaderMap {
     let mut fields = HeaderMap::new();
-    for name in &names {
-        for value in stored.get_all(name) {
-            fields.append(name.clone(), value.clone());
+    let tagged = stored.has(&ETAG);
+    for name in NOT_MODIFIED
+        .iter()
+        .filter(|name| !tagged || *name != LAST_MODIFIED)
+    {
+        for value in stored.lines(name) {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                fields.append(name.clone(), value);
+            }
         }
     }
     fields
 }
+
+/// Does a 304 bear this stored field? `tagged` says whether there is an `ETag`.
+pub fn is_in_not_modified(name: &[u8], tagged: bool) -> bool {
+    NOT_MODIFIED
+        .iter()
+        .filter(|known| !tagged || *known != LAST_MODIFIED)
+        .any(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+}
+
+const NOT_MODIFIED: [HeaderName; 8] = [
+    CACHE_CONTROL,
+    HeaderName::from_static("cdn-cache-control"),
+    CONTENT_LOCATION,
+    DATE,
+    ETAG,
+    EXPIRES,
+    VARY,
+    // Only where there is no tag.
+    LAST_MODIFIED,
+];
 
 /// What a 304 from upstream does to the stored response.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderName, VARY};
 
-use crate::cache_control::list_members;
+use crate::cache_control::members;
+use crate::fields::Fields;
 use crate::key::push;
 
 /// What a response says of its selection.
@@ -45,8 +46,7 @@ impl VarySpec {
 /// Reads every `Vary` line.
 pub fn vary(response: &HeaderMap) -> Vary {
     let mut names = Vec::new();
-    let lines = response.get_all(VARY).iter();
-    let members = lines.flat_map(|line| list_members(line.as_bytes()));
+    let members = response.lines(&VARY).flat_map(members);
     for member in members.filter(|member| !member.is_empty()) {
         match HeaderName::from_bytes(member) {
             // `*` is a valid name to this parser, but not to RFC 9110 §12.5.5.
@@ -67,7 +67,7 @@ pub fn vary(response: &HeaderMap) -> Vary {
 ///
 /// `request` must be what goes upstream in these fields, or the answer is kept under a value that
 /// the upstream never saw.
-pub fn selecting(spec: &VarySpec, request: &HeaderMap) -> Vec<u8> {
+pub fn selecting(spec: &VarySpec, request: &impl Fields) -> Vec<u8> {
     let mut bytes = Vec::new();
     for name in spec.names() {
         let text = name.as_str().as_bytes();
@@ -80,11 +80,8 @@ pub fn selecting(spec: &VarySpec, request: &HeaderMap) -> Vec<u8> {
 }
 
 /// One field's normalised value; none when the field is absent, which is not the same as empty.
-pub fn selecting_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
-    let lines = request.get_all(name).iter();
-    let members: Vec<&[u8]> = lines
-        .flat_map(|line| list_members(line.as_bytes()))
-        .collect();
+pub fn selecting_value(name: &HeaderName, request: &impl Fields) -> Option<Vec<u8>> {
+    let members: Vec<&[u8]> = request.lines(name).flat_map(members).collect();
     if members.is_empty() {
         return None;
     }

@@ -49,13 +49,8 @@ pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
     let length = entry.body.len() as u64;
     let complete_length = entry.part.map_or(length, |part| part.complete_length);
     let (method, fields) = (request.method, request.headers);
-    let cut = match select(
-        method,
-        fields,
-        entry.status,
-        &entry.headers,
-        complete_length,
-    ) {
+    let headers = entry.headers.to_map();
+    let cut = match select(method, fields, entry.status, &headers, complete_length) {
         Selection::Whole => None,
         Selection::Part(span) => one_part(entry, span, complete_length),
         Selection::Parts(spans) => several_parts(entry, &spans, complete_length),
@@ -66,7 +61,7 @@ pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
     cut.or_else(|| one_part(entry, own_span?, complete_length))
         .unwrap_or_else(|| Cut {
             status: entry.status,
-            headers: entry.headers.clone(),
+            headers,
             body: Body::Whole(entry.body.clone()),
         })
 }
@@ -81,7 +76,7 @@ fn octets(entry: &Entry, span: Span) -> Option<Bytes> {
 
 fn one_part(entry: &Entry, span: Span, complete_length: u64) -> Option<Cut> {
     let body = octets(entry, span)?;
-    let mut headers = entry.headers.clone();
+    let mut headers = entry.headers.to_map();
     headers.insert(header::CONTENT_RANGE, content_range(span, complete_length));
     Some(Cut::partial(headers, Body::Whole(body), span.length()))
 }
@@ -95,9 +90,9 @@ fn several_parts(entry: &Entry, spans: &[Span], complete_length: u64) -> Option<
     let octets = octets.collect::<Option<Vec<_>>>()?;
     let pieces = spans.iter().copied().zip(octets.iter().map(|o| &o[..]));
     let pieces: Vec<_> = pieces.collect();
-    let content_type = entry.headers.get(header::CONTENT_TYPE);
+    let mut headers = entry.headers.to_map();
+    let content_type = headers.get(header::CONTENT_TYPE);
     let multipart = multipart(&pieces, complete_length, content_type)?;
-    let mut headers = entry.headers.clone();
     headers.insert(header::CONTENT_TYPE, multipart.content_type);
     let length = multipart.body.len() as u64;
     let body = Body::Whole(Bytes::from(multipart.body));

@@ -10,7 +10,7 @@ use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, FetchLease, Mark, Put, Stamp, unix_us};
+use crate::store::{Entry, FetchLease, FieldLines, Mark, Put, Stamp, unix_us};
 use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use crate::usual::Usual;
 use bytes::Bytes;
@@ -147,7 +147,7 @@ impl Job {
         let likely_uncacheable =
             plan.lookup.names_caller || plan.lookup.head || forward == Forward::HitForMiss;
         if let Some(entry) = &entry {
-            add_conditions(&mut upstream.headers, &entry.headers);
+            add_conditions(&mut upstream.headers, &entry.headers.to_map());
         } else if add_tags(
             &mut upstream.headers,
             others.iter().map(|other| &other.headers),
@@ -587,7 +587,7 @@ impl Coming {
             selecting: self.selecting.clone(),
             status: self.status,
             part: self.part,
-            headers,
+            headers: FieldLines::from(&headers),
             body,
             policy: self.policy,
             began_us: self.began_us,

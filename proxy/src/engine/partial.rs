@@ -10,14 +10,14 @@ use super::plan::Plan;
 use super::{Answer, Engine, Outcome, Request, stale};
 use crate::fill::Fill;
 use crate::flight::Published;
-use crate::store::{Entry, Found, gather, unix_us};
+use crate::store::{Entry, FieldLines, Found, gather, unix_us};
 use crate::upstream::{UpstreamBody, UpstreamResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder_policy::{
-    Exchange, Failure, Forward, Joined, NotStorable, Part, Reuse, Selection, Span, StaleWhy,
-    Stored, ask_for_rest, brings_rest, combined_fields, insert_date, join, missing, reuse, select,
-    wants_part,
+    Exchange, Failure, Fields as _, Forward, Joined, NotStorable, Part, Reuse, Selection, Span,
+    StaleWhy, Stored, ask_for_rest, brings_rest, combined_fields, insert_date, join, missing,
+    reuse, select, wants_part,
 };
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,7 +40,11 @@ pub(super) fn settled(mut entry: Entry) -> Entry {
     let Some(part) = entry.part else {
         return entry;
     };
-    entry.headers.remove(header::CONTENT_RANGE);
+    if entry.headers.has(&header::CONTENT_RANGE) {
+        let mut headers = entry.headers.to_map();
+        headers.remove(header::CONTENT_RANGE);
+        entry.headers = FieldLines::from(&headers);
+    }
     if part.span.length() == part.complete_length {
         entry.part = None;
         entry.status = StatusCode::OK;
@@ -97,7 +101,7 @@ impl Engine {
             return (entry, None);
         };
         let asks = part.complete_length <= self.config.object_bytes_max as u64
-            && ask_for_rest(upstream, &stored.headers, part);
+            && ask_for_rest(upstream, &stored.headers.to_map(), part);
         (None, entry.filter(|_| asks))
     }
 
@@ -116,7 +120,7 @@ impl Engine {
     /// Two parts in one, the newer one's fields and octets first.
     fn both(&self, old: &Entry, new: &Entry, job: &Job, now: SystemTime) -> Option<Entry> {
         let joined = join(old.part?, new.part?)?;
-        let mut headers = combined_fields(&old.headers, &new.headers)?;
+        let mut headers = combined_fields(&old.headers.to_map(), &new.headers.to_map())?;
         let times = Exchange {
             request_time: UNIX_EPOCH + Duration::from_micros(new.began_us),
             response_time: now,
@@ -129,7 +133,7 @@ impl Engine {
             part: Some(joined.part),
             // A purge that covers either covers what they make.
             born: old.born,
-            headers,
+            headers: FieldLines::from(&headers),
             body,
             policy: keep.policy,
             vary: keep.vary,
@@ -147,9 +151,14 @@ impl Engine {
         response: UpstreamResponse,
         times: Exchange,
     ) {
-        let fits = stored
-            .part
-            .filter(|part| brings_rest(&stored.headers, *part, response.status, &response.headers));
+        let fits = stored.part.filter(|part| {
+            brings_rest(
+                &stored.headers.to_map(),
+                *part,
+                response.status,
+                &response.headers,
+            )
+        });
         if let Some((part, gap)) = fits.and_then(|part| Some((part, missing(part)?)))
             && let Some(coming) = self.completing(&job, stored, part, &response, times)
         {
@@ -216,7 +225,7 @@ impl Engine {
         response: &UpstreamResponse,
         times: Exchange,
     ) -> Option<Coming> {
-        let mut headers = combined_fields(&stored.headers, &response.headers)?;
+        let mut headers = combined_fields(&stored.headers.to_map(), &response.headers)?;
         headers.insert(
             header::CONTENT_LENGTH,
             HeaderValue::from(part.complete_length),
@@ -343,7 +352,7 @@ fn covers(entry: &Entry, request: &Request<'_>) -> bool {
         request.method,
         request.headers,
         entry.status,
-        &entry.headers,
+        &entry.headers.to_map(),
         part.complete_length,
     );
     match selection {

@@ -9,7 +9,7 @@ use super::plan::SCHEME;
 use super::{Engine, Request};
 use crate::clock;
 use crate::fill::Budget;
-use crate::store::{Entry, Found, Mark, unix_us};
+use crate::store::{Entry, FieldLines, Found, Mark, unix_us};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
@@ -136,7 +136,7 @@ impl Engine {
                 selecting: selecting.into(),
                 status,
                 part: None,
-                headers,
+                headers: FieldLines::from(&headers),
                 body: Bytes::new(),
                 policy,
                 began_us: unix_us(times.request_time),
@@ -164,10 +164,10 @@ impl Engine {
             return;
         }
         let body = answer.body();
-        let mut headers = entry.headers.clone();
+        let mut headers = entry.headers.to_map();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         let entry = Entry {
-            headers,
+            headers: FieldLines::from(&headers),
             body,
             ..entry.clone()
         };

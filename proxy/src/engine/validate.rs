@@ -8,7 +8,7 @@ use super::plan::{CLIENT_CONDITIONS, Plan};
 use super::{Engine, Request};
 use crate::clock;
 use crate::flight::Published;
-use crate::store::{Entry, Put, unix_us};
+use crate::store::{Entry, FieldLines, Put, unix_us};
 use crate::upstream::UpstreamResponse;
 use http::{HeaderMap, header};
 use larder_policy::{
@@ -55,7 +55,7 @@ impl Engine {
             Some(entry) => Some(entry),
             None => named_by(said, &job.others, |other| &other.headers),
         };
-        let updated = named.map(|entry| (entry.clone(), freshen(&entry.headers, said)));
+        let updated = named.map(|entry| (entry.clone(), freshen(&entry.headers.to_map(), said)));
         let Some((entry, Freshened::Updated(headers))) = updated else {
             for name in CLIENT_CONDITIONS {
                 job.upstream.headers.remove(name);
@@ -81,7 +81,7 @@ impl Engine {
     ) {
         let profile = self.config.rules.profile;
         let length = entry.body.len();
-        match freshen_by_head(&entry.headers, length, &response.headers, profile) {
+        match freshen_by_head(&entry.headers.to_map(), length, &response.headers, profile) {
             HeadSays::Updated(headers) => {
                 response.body.release().await;
                 return self
@@ -108,7 +108,7 @@ impl Engine {
         insert_date(&mut headers, times.response_time);
         let keep = self.keepable(&job, entry.status, &headers, times);
         let mut entry = Entry {
-            headers,
+            headers: FieldLines::from(&headers),
             began_us: unix_us(times.request_time),
             born: job.mark.stamp(),
             fetch_ms: ms_since(response.began),

@@ -3,7 +3,7 @@
 //! Refused although many take it: bare LF, blanks round the size, control characters in extensions, data that doesn't end in
 //! CR LF, trailers that are no field lines. Decoding is not done here.
 
-use super::head::{is_token, is_value};
+use crate::wire::{is_token, is_value};
 
 /// Hexadecimal digits of a chunk's size: below what any reader's integer overflows at.
 const SIZE_DIGITS_MAX: usize = 15;

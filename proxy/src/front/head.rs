@@ -4,6 +4,7 @@
 //! Refused where RFC 9112 only permits it: bare LF (§2.2), obsolete folding (§5.2), blanks before the colon (§5.1, a MUST),
 //! `Content-Length` beside `Transfer-Encoding` (§6.3), a transfer coding other than chunked (§6.1), repeated framing fields.
 
+use crate::wire::{is_token, is_value};
 use bytes::{Buf, BytesMut};
 
 /// Fields of one head. Pingora's own limit is 256.
@@ -295,19 +296,9 @@ impl Framing<'_> {
     }
 }
 
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 /// Visible ASCII. Other bytes must be percent-encoded in a URI (RFC 3986 §2), and readers differ on them.
 fn is_target(byte: u8) -> bool {
     byte.is_ascii_graphic()
-}
-
-/// RFC 9110 §5.5: visible characters, blanks, tabs and obs-text.
-pub(super) fn is_value(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! while is given up.
 
 use crate::engine::Body;
-use crate::wire::{has_no_content, spelled};
+use crate::wire::{has_no_content, spell};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use larder_policy::Failure;
@@ -95,7 +95,7 @@ pub(super) fn head<S: AsyncWrite + Unpin>(
         let barred = status.is_informational() || status == StatusCode::NO_CONTENT;
         let framed = (framing != Framing::None || barred) && name == header::CONTENT_LENGTH;
         if !framed && name != header::TRANSFER_ENCODING {
-            out.field(&spelled(name), value.as_bytes());
+            out.field(name.as_str(), value.as_bytes());
         }
     }
     match framing {
@@ -229,7 +229,7 @@ impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
     }
 
     fn field(&mut self, name: &str, value: &[u8]) {
-        self.put(name.as_bytes());
+        spell(name.as_bytes(), &mut self.gathered);
         self.put(b": ");
         self.put(value);
         self.put(b"\r\n");

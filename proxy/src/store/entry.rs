@@ -9,9 +9,10 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
 use larder_policy::{CacheKey, Flags, Part, Span, StoredPolicy, VarySpec};
 
+use super::fields::{Builder, FieldLines};
 use super::log::Stamp;
 use super::seal::Seal;
 
@@ -23,6 +24,8 @@ const SELECTING_BYTES_MAX: usize = 1024 * 1024;
 const VARY_NAMES_MAX: usize = 64;
 /// As many fields as a response head of the HTTP/1 parser may have, and to spare.
 const FIELDS_MAX: usize = 1024;
+/// Room for one field, name and value.
+const FIELD_BYTES_GUESS: usize = 48;
 /// Longest field name; `http` itself stops at this one.
 const FIELD_NAME_BYTES_MAX: usize = u16::MAX as usize;
 /// Longest field value.
@@ -46,7 +49,7 @@ pub struct Entry {
     /// Which part of its representation the body is; none when it is all of it.
     pub part: Option<Part>,
     /// Its fields, as they may be stored.
-    pub headers: HeaderMap,
+    pub headers: FieldLines,
     /// Its body, in a buffer of its own: see [`gather`].
     pub body: Bytes,
     /// The facts on its freshness.
@@ -94,27 +97,6 @@ pub fn gather<'a>(pieces: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -
     body.freeze()
 }
 
-/// Copies all values into one buffer of exactly their size, for the same reason as [`gather`].
-pub fn own_fields(fields: &HeaderMap) -> HeaderMap {
-    let mut values = BytesMut::with_capacity(fields.values().map(HeaderValue::len).sum());
-    fields
-        .values()
-        .for_each(|value| values.extend_from_slice(value.as_bytes()));
-    let values = values.freeze();
-    let mut owned = HeaderMap::with_capacity(fields.keys_len());
-    let mut start = 0;
-    for (name, value) in fields {
-        let end = start + value.len();
-        // A value's own bytes are always a valid value; the clone is there for the type.
-        let mut copy = HeaderValue::from_maybe_shared(values.slice(start..end))
-            .unwrap_or_else(|_| value.clone());
-        copy.set_sensitive(value.is_sensitive());
-        owned.append(name.clone(), copy);
-        start = end;
-    }
-    owned
-}
-
 impl Entry {
     /// Whether it is a part only.
     pub fn is_part(&self) -> bool {
@@ -133,20 +115,13 @@ impl Entry {
 
     /// Bytes that it keeps alive, without those of the tier that holds it.
     pub fn bytes_held(&self) -> usize {
-        /// What `HeaderMap` spends on a field: its bucket, its place in the index, rounded up.
-        const FIELD_OVERHEAD_BYTES: usize = 128;
-        let fields = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES)
-            .sum::<usize>();
         let vary = self.vary.iter().flat_map(|spec| spec.names());
         let vary = vary.map(|name| name.as_str().len() + size_of::<HeaderName>());
         size_of::<Self>()
             + self.key.as_bytes().len()
             + vary.sum::<usize>()
             + self.selecting.len()
-            + fields
+            + self.headers.text().len()
             + self.body.len()
     }
 
@@ -202,9 +177,9 @@ impl Entry {
 
     fn encode_fields(&self, out: &mut Writer) -> Result<(), TooLarge> {
         out.count(self.headers.len(), FIELDS_MAX)?;
-        for (name, value) in &self.headers {
-            out.short(name.as_str().as_bytes(), FIELD_NAME_BYTES_MAX)?;
-            out.long(value.as_bytes(), FIELD_VALUE_BYTES_MAX)?;
+        for (name, value) in self.headers.iter() {
+            out.short(&name.to_ascii_lowercase(), FIELD_NAME_BYTES_MAX)?;
+            out.long(value, FIELD_VALUE_BYTES_MAX)?;
         }
         Ok(())
     }
@@ -294,19 +269,18 @@ fn decode_vary(rest: &mut Reader<'_>) -> Result<Option<VarySpec>, Damaged> {
     Ok(Some(spec))
 }
 
-fn decode_fields(rest: &mut Reader<'_>) -> Result<HeaderMap, Damaged> {
+fn decode_fields(rest: &mut Reader<'_>) -> Result<FieldLines, Damaged> {
     let count = usize::from(rest.u16()?);
     if count > FIELDS_MAX {
         return Err(Damaged::Length);
     }
-    let mut fields = HeaderMap::with_capacity(count);
+    let mut fields = Builder::with_capacity(count * FIELD_BYTES_GUESS);
     for _ in 0..count {
-        let name = rest.name()?;
+        let name = rest.short()?;
         let value = rest.long(FIELD_VALUE_BYTES_MAX)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| Damaged::Value)?;
-        fields.append(name, value);
+        fields.push(name, value).map_err(|_| Damaged::Value)?;
     }
-    Ok(own_fields(&fields))
+    Ok(fields.finish())
 }
 
 struct Writer(Vec<u8>);
@@ -387,9 +361,13 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
-    fn name(&mut self) -> Result<HeaderName, Damaged> {
+    fn short(&mut self) -> Result<&'a [u8], Damaged> {
         let len = usize::from(self.u16()?);
-        HeaderName::from_bytes(self.take(len)?).map_err(|_| Damaged::Value)
+        self.take(len)
+    }
+
+    fn name(&mut self) -> Result<HeaderName, Damaged> {
+        HeaderName::from_bytes(self.short()?).map_err(|_| Damaged::Value)
     }
 }
 

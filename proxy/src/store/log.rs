@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::HeaderMap;
-use larder_policy::CacheKey;
+use larder_policy::{CacheKey, Fields};
 
 pub use self::index::Stamp;
 pub(super) use self::index::{Index, RECORDS_MAX, Verdict};
@@ -149,7 +148,7 @@ impl Log {
         self.version.load(Ordering::Acquire)
     }
 
-    pub(super) fn judge(&self, key: &CacheKey, headers: &HeaderMap, born: Stamp) -> Verdict {
+    pub(super) fn judge(&self, key: &CacheKey, headers: &impl Fields, born: Stamp) -> Verdict {
         self.read().judge(key, headers, born)
     }
 

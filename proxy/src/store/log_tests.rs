@@ -1,5 +1,6 @@
 use super::*;
 
+use http::HeaderMap;
 use larder_policy::{QueryRules, canonical_target};
 use std::time::UNIX_EPOCH;
 

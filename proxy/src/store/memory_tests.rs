@@ -6,6 +6,7 @@ use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
 use larder_policy::{Flags, StoredPolicy};
 
 use super::*;
+use crate::store::FieldLines;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -33,7 +34,7 @@ fn entry(name: &str, body: &[u8]) -> Entry {
         selecting: Box::default(),
         status: StatusCode::OK,
         part: None,
-        headers: HeaderMap::new(),
+        headers: FieldLines::default(),
         body: Bytes::copy_from_slice(body),
         policy: StoredPolicy {
             response_time_unix_s: 1000,

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder_policy::{CacheKey, Flags, StoredPolicy, VarySpec, selecting};
 use larder_proxy::store::{
-    Entry, Found, Lease, PurgeRules, Put, RedisError, RedisState, RedisTier, Stamp, Store,
+    Entry, FieldLines, Found, Lease, PurgeRules, Put, RedisError, RedisState, RedisTier, Stamp,
+    Store,
 };
 
 use crate::support::redis::PrivateRedis;
@@ -48,6 +49,10 @@ fn request(fields: &[(&str, &str)]) -> HeaderMap {
     fields.iter().map(|(n, v)| (name(n), value(v))).collect()
 }
 
+fn lines(fields: &[(&str, &str)]) -> FieldLines {
+    FieldLines::from(&request(fields))
+}
+
 /// Fresh for five minutes.
 fn entry(name: &str, body: &str) -> Entry {
     Entry {
@@ -56,7 +61,7 @@ fn entry(name: &str, body: &str) -> Entry {
         selecting: Box::default(),
         status: StatusCode::OK,
         part: None,
-        headers: request(&[("content-type", "text/plain"), ("etag", "\"1\"")]),
+        headers: lines(&[("content-type", "text/plain"), ("etag", "\"1\"")]),
         body: Bytes::from(body.to_owned()),
         policy: StoredPolicy {
             response_time_unix_s: 1_000_000,

@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use http::HeaderMap;
-use larder_policy::{CacheKey, is_tagged};
+use larder_policy::{CacheKey, Fields, is_tagged};
 
 use super::record::{Record, marks_of, prefix_marks_of};
 
@@ -117,7 +116,7 @@ impl Index {
     pub(in crate::store) fn judge(
         &self,
         key: &CacheKey,
-        headers: &HeaderMap,
+        headers: &impl Fields,
         born: Stamp,
     ) -> Verdict {
         let same_log = born.epoch == self.stamp.epoch;
@@ -147,7 +146,7 @@ impl Index {
         self.latest.capacity() * PLACE_BYTES
     }
 
-    fn latest_of(&self, key: &CacheKey, headers: &HeaderMap) -> Latest {
+    fn latest_of(&self, key: &CacheKey, headers: &impl Fields) -> Latest {
         if self.latest.is_empty() {
             return Latest::default();
         }

@@ -1,4 +1,4 @@
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use larder_policy::{QueryRules, canonical_target};
 use proptest::prelude::*;
 

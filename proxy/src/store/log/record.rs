@@ -4,8 +4,7 @@
 //! equal bytes, so the log holds the latest of them only. A stored response asks for the records that would cover it by
 //! making their bytes from its own key and fields. Left out: which purges happened, and when: see [`super::index`].
 
-use http::HeaderMap;
-use larder_policy::{CacheKey, TAG_BYTES_MAX, cache_groups, cache_tags};
+use larder_policy::{CacheKey, Fields, TAG_BYTES_MAX, cache_groups, cache_tags};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// No longer target is keyed, so no longer prefix covers anything.
@@ -132,7 +131,7 @@ impl Record {
 }
 
 /// The marks of every record, but for prefixes, that would cover a stored response.
-pub(super) fn marks_of(key: &CacheKey, headers: &HeaderMap, tagged: bool) -> Vec<u64> {
+pub(super) fn marks_of(key: &CacheKey, headers: &impl Fields, tagged: bool) -> Vec<u64> {
     let of = |write: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = Vec::new();
         write(&mut bytes);

@@ -49,7 +49,7 @@ impl Stand {
         while self.objects < objects {
             for _ in 0..BATCH.min(objects - self.objects) {
                 let mut entry = entry(&format!("object {}", self.objects), "some hundred bytes");
-                entry.headers = request(&[("cache-tag", "all-of-them")]);
+                entry.headers = lines(&[("cache-tag", "all-of-them")]);
                 entry.policy.lifetime_s = 1_000_000;
                 assert_eq!(self.store.put(entry, self.store.mark(), now()), Put::Stored);
                 self.objects += 1;

@@ -40,7 +40,7 @@ fn tag(name: &str) -> [Purge; 1] {
 /// With a tag that purges can name.
 fn tagged(name: &str, body: &str) -> Entry {
     let mut entry = entry(name, body);
-    entry.headers.extend(request(&[("cache-tag", "news")]));
+    entry.headers = lines(&[("etag", "\"1\""), ("cache-tag", "news")]);
     entry
 }
 
