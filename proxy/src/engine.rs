@@ -5,6 +5,7 @@
 //! all who want the same; [`respond`] dresses what is sent. What must stay true: whatever the store does, the request is
 //! answered; an answer is stored whole, or as the part that it is ([`partial`]); what is keyed is what is forwarded.
 
+mod at_once;
 mod cut;
 mod fetch;
 mod lease;
@@ -26,6 +27,7 @@ use crate::store::{Entry, Found, Store};
 pub use crate::upstream::Interim;
 use crate::upstream::{Upstream, UpstreamBody};
 use crate::usual::Usual;
+pub(crate) use at_once::{Asked, AtOnce, KeyBuffer};
 use bytes::Bytes;
 use fetch::{Ended, How, Job, Landed, Shared};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -39,7 +41,7 @@ pub(crate) use plan::add_via;
 pub use plan::via_pseudonym;
 pub use post::PostAnswer;
 pub use purge::{PurgeFault, PurgeOrder, Purged};
-pub(crate) use respond::{X_CACHE, label, own};
+pub(crate) use respond::{NAME, X_CACHE, label, own};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc};

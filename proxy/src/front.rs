@@ -10,7 +10,9 @@ mod gate;
 #[doc(hidden)]
 pub mod grammar;
 mod head;
+mod hits;
 mod lane;
+mod lines;
 mod parse;
 mod refuse;
 mod write;
@@ -23,23 +25,24 @@ use bytes::{Buf, BytesMut};
 use chunks::{Broken, Chunks};
 use gate::{Gate, Rest};
 use head::{Body, Fault};
+use hits::{Hits, Left, Waiting};
 use lane::{Lane, Served};
 use parse::Parsed;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4).
@@ -81,10 +84,15 @@ enum Read {
     },
     Http2,
     Fault(Fault),
-    /// Not a byte for too long, or for a moment while we are draining: the connection is ours to end.
-    Silent,
     /// The client went away.
     Closed,
+}
+
+/// What ends a stretch of hits.
+enum Idle {
+    Left(Left),
+    /// Not a byte for too long, or for a moment while we are draining: the connection is ours to end.
+    Silent,
 }
 
 impl Front {
@@ -186,91 +194,194 @@ impl Front {
             self.open.fetch_add(1, Ordering::Relaxed);
             let _open = Open(self.open.clone());
             drop(accepted.stream.set_nodelay(true));
-            let digest = SocketDigest::from_raw_fd(accepted.stream.as_raw_fd());
-            // Asked later, the system would not know it any more of a client that has gone.
-            let client = pingora::protocols::l4::socket::SocketAddr::Inet(accepted.client);
-            drop(digest.peer_addr.set(Some(client)));
-            let mut stream = L4Stream::from(accepted.stream);
-            stream.set_socket_digest(digest);
-            self.connection(stream, accepted.client.ip(), draining)
+            self.connection(accepted.stream, accepted.client, draining)
                 .await;
         });
     }
 
-    async fn connection(&self, mut first: L4Stream, client: IpAddr, mut draining: ShutdownWatch) {
-        let mut buffer = BytesMut::new();
-        let mut read = self
-            .read_head(&mut first, &mut buffer, true, &mut draining)
-            .await;
-        if matches!(read, Read::Http2) {
-            return self.http2(Box::new(first), buffer, draining).await;
-        }
-        let mut stream: Stream = Box::new(first);
+    async fn connection(
+        &self,
+        mut socket: TcpStream,
+        client: SocketAddr,
+        mut draining: ShutdownWatch,
+    ) {
+        let mut waiting = Waiting::new(client.ip());
+        let mut first = true;
         loop {
-            match read {
-                Read::Head { head_bytes, body } => {
-                    let head = buffer.get(..head_bytes).unwrap_or_default();
-                    let parsed = (body == Body::None).then(|| Parsed::new(head)).flatten();
-                    let served = match parsed {
-                        Some(parsed) => {
-                            // Whoever has sent several requests at once gets all the answers.
-                            let more = buffer.len() > head_bytes;
-                            let last = || !more && *draining.borrow();
-                            self.lane.serve(&mut stream, &parsed, client, last).await
-                        }
-                        None => Served::Passes,
-                    };
-                    match served {
-                        Served::Persists => buffer.advance(head_bytes),
-                        Served::Closes => return refuse::close(stream).await,
-                        Served::Passes => {
-                            let passed =
-                                self.exchange(stream, &mut buffer, head_bytes, body, &draining);
-                            match passed.await {
-                                Some(next) => stream = next,
-                                None => return,
-                            }
-                        }
+            match self
+                .hits(&mut socket, &mut waiting, first, &mut draining)
+                .await
+            {
+                Idle::Left(Left::Unread) => {
+                    let unread = std::mem::take(&mut waiting.unread);
+                    // Boxed, so that a connection that waits is as small as one that only waits.
+                    let general = self.general(socket, &unread, client, first, &draining);
+                    match Box::pin(general).await {
+                        Some((kept, rest)) => (socket, waiting.unread) = (kept, rest.into()),
+                        None => return,
                     }
                 }
-                Read::Fault(fault) => return refuse::refuse(stream, fault, &self.metrics).await,
-                Read::Silent => return refuse::close(stream).await,
-                Read::Closed | Read::Http2 => return,
+                Idle::Left(Left::Unwritten(head, body)) => {
+                    let patience = self.timeouts.client_write;
+                    if write::all(&mut socket, [&head, &body], patience)
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+                Idle::Left(Left::Closed) => return,
+                Idle::Silent => return refuse::close(socket).await,
             }
-            read = self
-                .read_head(&mut stream, &mut buffer, false, &mut draining)
-                .await;
+            first = false;
+        }
+    }
+
+    /// Answers hits as they come, until something else is to be done.
+    async fn hits(
+        &self,
+        socket: &mut TcpStream,
+        waiting: &mut Waiting,
+        first: bool,
+        draining: &mut ShutdownWatch,
+    ) -> Idle {
+        let hits = Hits {
+            engine: &self.lane.engine,
+            metrics: &self.metrics,
+        };
+        // A new connection is expected to speak, a kept one may be silent for a while.
+        let patience = match first {
+            true => self.timeouts.client_header,
+            false => self.timeouts.client_idle,
+        };
+        (waiting.spoke, waiting.has_spoken) = (Instant::now(), false);
+        let (begun, watch) = (*draining.borrow(), draining.clone());
+        let is_draining = || begun || watch.has_changed().unwrap_or(true);
+        let mut alarm = pin!(sleep_until((waiting.spoke + patience).into()));
+        let mut drained = pin!(drained(draining));
+        // Whether both have been asked to wake this task.
+        let mut is_armed = false;
+        poll_fn(|context| {
+            let has_read = match hits.poll(socket, waiting, context, !is_draining()) {
+                Ok(has_read) => has_read,
+                Err(left) => return Poll::Ready(Idle::Left(left)),
+            };
+            if has_read && is_armed && !alarm.is_elapsed() && !is_draining() {
+                return Poll::Pending;
+            }
+            is_armed = true;
+            if drained.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Idle::Silent);
+            }
+            while alarm.as_mut().poll(context).is_ready() {
+                let end = waiting.spoke + self.timeouts.client_idle;
+                // Since the alarm was set something may have come.
+                let is_over = match waiting.has_spoken {
+                    true => Instant::now() >= end,
+                    false => true,
+                };
+                if is_over {
+                    return Poll::Ready(Idle::Silent);
+                }
+                alarm.as_mut().reset(end.into());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// One request that is no hit; gives the connection back, and what came behind it, when another may follow.
+    async fn general(
+        &self,
+        mut socket: TcpStream,
+        unread: &[u8],
+        client: SocketAddr,
+        first: bool,
+        draining: &ShutdownWatch,
+    ) -> Option<(TcpStream, BytesMut)> {
+        let mut buffer = BytesMut::from(unread);
+        let head = self.finish_head(&mut socket, &mut buffer, first);
+        let read = timeout(self.timeouts.client_header, head)
+            .await
+            .unwrap_or(Read::Fault(Fault::TooSlow));
+        let (head_bytes, body) = match read {
+            Read::Head { head_bytes, body } => (head_bytes, body),
+            Read::Http2 => {
+                self.http2(socket, client, buffer, draining.clone()).await;
+                return None;
+            }
+            Read::Fault(fault) => {
+                refuse::refuse(socket, fault, &self.metrics).await;
+                return None;
+            }
+            Read::Closed => return None,
+        };
+        let head = buffer.get(..head_bytes).unwrap_or_default();
+        let parsed = (body == Body::None).then(|| Parsed::new(head)).flatten();
+        let served = match parsed {
+            Some(parsed) => {
+                // Whoever has sent several requests at once gets all the answers.
+                let more = buffer.len() > head_bytes;
+                let last = || !more && *draining.borrow();
+                self.lane
+                    .serve(&mut socket, &parsed, client.ip(), last)
+                    .await
+            }
+            None => Served::Passes,
+        };
+        match served {
+            Served::Persists => {
+                buffer.advance(head_bytes);
+                Some((socket, buffer))
+            }
+            Served::Closes => {
+                refuse::close(socket).await;
+                None
+            }
+            Served::Passes => {
+                let socket = self
+                    .exchange(socket, client, &mut buffer, head_bytes, body, draining)
+                    .await?;
+                Some((socket, buffer))
+            }
         }
     }
 
     /// A connection that speaks HTTP/2: Pingora's until its end, which comes soon once draining has begun.
-    async fn http2(&self, stream: Stream, read: BytesMut, mut draining: ShutdownWatch) {
+    async fn http2(
+        &self,
+        socket: TcpStream,
+        client: SocketAddr,
+        read: BytesMut,
+        mut draining: ShutdownWatch,
+    ) {
         if *draining.borrow() {
             // Pingora waits for a change, and this one was seen while we waited for the preface.
             draining.mark_changed();
         }
-        let (gate, mut returned) = Gate::new(stream, Rest::Open, false, read);
+        let (gate, mut returned) = Gate::new(socket, client, Rest::Open, false, read);
         self.proxy.process_new(Box::new(gate), &draining).await;
-        if let Ok((stream, _)) = returned.try_recv() {
-            refuse::close(stream).await;
+        if let Ok((socket, _)) = returned.try_recv() {
+            refuse::close(socket).await;
         }
     }
 
     /// One request through Pingora; gives the connection back when another may follow.
     async fn exchange(
         &self,
-        stream: Stream,
+        socket: TcpStream,
+        client: SocketAddr,
         buffer: &mut BytesMut,
         head_bytes: usize,
         body: Body,
         draining: &ShutdownWatch,
-    ) -> Option<Stream> {
+    ) -> Option<TcpStream> {
         let upgrade = head::asks_for_upgrade(buffer.get(..head_bytes).unwrap_or_default());
         let (own, rest) = match own_bytes(buffer, head_bytes, body) {
             Ok(own) => own,
             Err(Broken) => {
                 let fault = Fault::Malformed("The request's chunks are malformed.");
-                refuse::refuse(stream, fault, &self.metrics).await;
+                refuse::refuse(socket, fault, &self.metrics).await;
                 return None;
             }
         };
@@ -279,7 +390,7 @@ impl Front {
             true => draining,
             false => &self.never,
         };
-        let (gate, mut returned) = Gate::new(stream, rest, upgrade, buffer.split());
+        let (gate, mut returned) = Gate::new(socket, client, rest, upgrade, buffer.split());
         let mut session = ServerSession::new_http1(Box::new(gate));
         session.set_keepalive(Some(self.timeouts.client_idle.as_secs().max(1)));
         let mut settings = HttpPersistentSettings::for_session(&session);
@@ -291,48 +402,20 @@ impl Front {
             .await
             .map(drop)
             .is_some();
-        let (stream, next) = returned.try_recv().ok()?;
+        let (mut socket, next) = returned.try_recv().ok()?;
         if persists {
             *buffer = next;
-            return Some(stream);
+            // Of what Pingora wrote, something may still be here.
+            let flushed = timeout(self.timeouts.client_write, socket.flush()).await;
+            return flushed
+                .is_ok_and(|f| f.is_ok())
+                .then(|| socket.into_inner());
         }
-        refuse::close(stream).await;
+        refuse::close(socket).await;
         None
     }
 
     /// Reads until the buffer holds a whole head, or the beginning of HTTP/2.
-    async fn read_head<S: AsyncReadExt + Unpin>(
-        &self,
-        stream: &mut S,
-        buffer: &mut BytesMut,
-        first: bool,
-        draining: &mut ShutdownWatch,
-    ) -> Read {
-        if buffer.is_empty() {
-            buffer.reserve(READ_BYTES);
-            // A new connection is expected to speak, a kept one may be silent for a while.
-            let patience = if first {
-                self.timeouts.client_header
-            } else {
-                self.timeouts.client_idle
-            };
-            let began = tokio::select! {
-                biased;
-                began = timeout(patience, stream.read_buf(buffer)) => began,
-                () = drained(draining) => return Read::Silent,
-            };
-            match began {
-                Ok(Ok(bytes)) if bytes > 0 => {}
-                Ok(_) => return Read::Closed,
-                Err(_) => return Read::Silent,
-            }
-        }
-        let rest = self.finish_head(stream, buffer, first);
-        timeout(self.timeouts.client_header, rest)
-            .await
-            .unwrap_or(Read::Fault(Fault::TooSlow))
-    }
-
     async fn finish_head<S: AsyncReadExt + Unpin>(
         &self,
         stream: &mut S,

@@ -84,6 +84,11 @@ pub struct Access<'a> {
     pub protocol: Version,
 }
 
+/// Whether anybody gets access lines.
+pub fn logs_access() -> bool {
+    tracing::enabled!(target: "larder_proxy::access", tracing::Level::INFO)
+}
+
 /// Writes one access line, at level info.
 pub fn access(access: &Access<'_>) {
     info!(

@@ -296,6 +296,16 @@ impl Metrics {
         }
     }
 
+    /// Counts so many fresh hits that were answered together.
+    pub fn observe_hits(&self, hits: u64, duration: Duration) {
+        if let Some(counter) = self.request_counter(XCache::Hit, Reason::Fresh) {
+            counter.inc_by(hits);
+        }
+        for _ in 0..hits {
+            self.hit_duration.observe(duration.as_secs_f64());
+        }
+    }
+
     /// Counts one request to the API: `ok` when it answered, with whatever status.
     pub fn observe_upstream(&self, duration: Duration, ok: bool) {
         self.upstream_duration.observe(duration.as_secs_f64());

@@ -21,12 +21,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
-use larder_policy::CacheKey;
+use larder_policy::{CacheKey, Fields};
 use tokio::sync::Semaphore;
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather};
-pub use self::fields::{BadField, FieldLines};
+pub use self::fields::{BadField, FieldLines, is_replaced};
 pub use self::log::{
     Lease, NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, PurgeRules, Scope, Stamp, unix_us,
 };
@@ -316,6 +316,23 @@ impl Store {
         self.in_memory(key, request, now).0
     }
 
+    /// The whole response that memory has for this request, when nothing has to be found out about purges first. `key` is
+    /// what [`CacheKey::as_bytes`] gives. Says nothing of what else may be there. No wait and no allocation.
+    pub fn get_at_once(
+        &self,
+        key: &[u8],
+        request: &impl Fields,
+        now: SystemTime,
+    ) -> Option<Arc<Entry>> {
+        let InMemory::Hit(held) = self.memory.get(key, request, now) else {
+            return None;
+        };
+        let version = self.log.version();
+        let sure =
+            self.log.trust() == Trust::Sure && held.alive_under.load(Ordering::Acquire) == version;
+        (sure && !held.entry.is_part()).then(|| Arc::clone(&held.entry))
+    }
+
     /// Every whole response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
     /// all that this can spare is a body.
     pub fn variants_in_memory(&self, key: &CacheKey, now: SystemTime) -> Vec<Arc<Entry>> {
@@ -402,13 +419,14 @@ impl Store {
         if entry.born.epoch != mark.stamp.epoch || entry.born.sequence > mark.stamp.sequence {
             entry.born = mark.stamp;
         }
-        if self.verdict(&entry) == Verdict::Dead {
+        let (verdict, version) = self.judged(&entry);
+        if verdict == Verdict::Dead {
             return (Put::Invalidated, None);
         }
         self.memory.leave_room(self.log.size().1 as u64);
         let entry = Arc::new(entry);
         let stored = self.purges.unless_purged(&entry.key, mark.moment, || {
-            self.memory.put(Arc::clone(&entry), now)
+            self.memory.put(Arc::clone(&entry), version, now)
         });
         match (stored, &self.redis) {
             (None, _) => (Put::Invalidated, None),
@@ -527,21 +545,18 @@ impl Store {
         request: &HeaderMap,
         now: SystemTime,
     ) -> (Found, Option<Arc<Held>>) {
-        let held = match self.memory.get(key, request, now) {
+        let held = match self.memory.get(key.as_bytes(), request, now) {
             InMemory::Hit(held) => held,
             InMemory::VaryMiss => return (Found::VaryMiss, None),
             InMemory::Miss => return (Found::Miss, None),
         };
-        // Before the judgement: what comes after it has a greater one.
-        let version = self.log.version();
         let trust = self.log.trust();
-        if trust == Trust::Sure && held.alive_under.load(Ordering::Acquire) == version {
+        let alive_under = held.alive_under.load(Ordering::Acquire);
+        if trust == Trust::Sure && alive_under == self.log.version() {
             return (Arc::clone(&held.entry).into(), Some(held));
         }
-        let verdict = self.verdict(&held.entry);
-        if verdict == Verdict::Alive {
-            held.alive_under.store(version, Ordering::Release);
-        }
+        let (verdict, version) = self.judged(&held.entry);
+        held.alive_under.store(version, Ordering::Release);
         if verdict == Verdict::Dead {
             self.discard(key, &held);
         }
@@ -556,6 +571,16 @@ impl Store {
         let discard = || self.memory.discard(key, held);
         self.purges
             .unless_purged(key, self.purges.moment(), discard);
+    }
+
+    /// The verdict, and the version of the log under which it is alive; 0 for none.
+    fn judged(&self, entry: &Entry) -> (Verdict, u64) {
+        // Before the judgement: what comes after it has a greater one.
+        let version = self.log.version();
+        match self.verdict(entry) {
+            Verdict::Alive => (Verdict::Alive, version),
+            other => (other, 0),
+        }
     }
 
     fn verdict(&self, entry: &Entry) -> Verdict {
@@ -573,13 +598,13 @@ impl Store {
         if local.is_some_and(|held| !entry.is_better_than(&held.entry)) {
             return None;
         }
-        let (verdict, trust) = (self.verdict(&entry), self.log.trust());
+        let ((verdict, version), trust) = (self.judged(&entry), self.log.trust());
         if verdict == Verdict::Dead {
             return None;
         }
-        let usable = self
-            .purges
-            .unless_purged(&entry.key, moment, || self.memory.put_if_newer(&entry, now));
+        let usable = self.purges.unless_purged(&entry.key, moment, || {
+            self.memory.put_if_newer(&entry, version, now)
+        });
         match usable {
             Some(true) => Some(screen(&entry, verdict, trust, now).into()),
             Some(false) => Some(Found::VaryMiss),

@@ -2,6 +2,8 @@
 //!
 //! `detail` carries the reason's code wherever the registered parameters don't say as much.
 
+use std::fmt;
+
 use crate::outcome::{Forward, Outcome, Stored};
 use crate::reason::{Reason, forwarded};
 use crate::request::Pass;
@@ -10,19 +12,31 @@ impl Outcome {
     /// The member of `Cache-Status` for a cache of this name (RFC 9211 §2).
     pub fn cache_status(&self, name: &str) -> String {
         let mut member = cache_name(name);
-        member.push_str(&self.parameters());
-        if let Some(detail) = self.detail() {
-            member.push_str("; detail=");
-            member.push_str(detail.as_str());
-        }
+        // Into memory: it cannot fail.
+        let _ = self.write_parameters(&mut member);
         member
     }
 
-    fn parameters(&self) -> String {
+    /// The same without the name, from the first semicolon on.
+    pub fn write_parameters(&self, member: &mut impl fmt::Write) -> fmt::Result {
         match *self {
             Self::Hit { ttl_s } | Self::HitUnverified { ttl_s } | Self::Stale { ttl_s, .. } => {
-                format!("; hit; ttl={ttl_s}")
+                member.write_str("; hit; ttl=")?;
+                write!(member, "{ttl_s}")?;
             }
+            _ => member.write_str(&self.other_parameters())?,
+        }
+        match self.detail() {
+            Some(detail) => {
+                member.write_str("; detail=")?;
+                member.write_str(detail.as_str())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn other_parameters(&self) -> String {
+        match *self {
             Self::Revalidated {
                 fwd,
                 status,
@@ -51,7 +65,11 @@ impl Outcome {
                 format!("; fwd={}{}", fwd_of(pass), status.unwrap_or_default())
             }
             // Neither served from the store nor forwarded.
-            Self::OnlyIfCached | Self::Error(_) => String::new(),
+            Self::OnlyIfCached
+            | Self::Error(_)
+            | Self::Hit { .. }
+            | Self::HitUnverified { .. }
+            | Self::Stale { .. } => String::new(),
         }
     }
 

@@ -172,38 +172,86 @@ pub fn is_canonical_target(path_and_query: &str, rules: &QueryRules) -> bool {
         return false;
     }
     let bytes = path_and_query.as_bytes();
-    // An escape may have another spelling, a plus may be another name's space.
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'#');
-    if !bytes.iter().all(plain) {
-        return false;
-    }
-    match path_and_query.split_once('?') {
-        None => !has_plain_dot_segment(bytes),
-        Some((path, query)) => {
-            !has_plain_dot_segment(path.as_bytes()) && is_canonical_query(query, rules)
+    match bytes.iter().position(|&byte| byte == b'?') {
+        None => is_canonical_path(bytes),
+        Some(at) => {
+            let (path, query) = bytes.split_at_checked(at).unwrap_or_default();
+            is_canonical_path(path) && is_canonical_query(query.get(1..).unwrap_or_default(), rules)
         }
     }
 }
 
-/// Of a path without escapes.
-fn has_plain_dot_segment(path: &[u8]) -> bool {
-    path.contains(&b'.')
-        && path
-            .split(|b| matches!(b, b'/' | b'\\'))
-            .map(|segment| segment.split(|&b| b == b';').next().unwrap_or_default())
-            .any(|segment| matches!(segment, b"." | b".."))
+/// Without escapes, and without anything that looks like a dot segment.
+fn is_canonical_path(path: &[u8]) -> bool {
+    let mut segment_begins = false;
+    path.iter().all(|&byte| {
+        let dot_first = segment_begins && byte == b'.';
+        segment_begins = byte == b'/';
+        is_plain(byte) && !dot_first
+    })
 }
 
-/// Of a query without escapes: every parameter counts, and they are in order.
-fn is_canonical_query(query: &str, rules: &QueryRules) -> bool {
+/// Every parameter counts, and they are in order. Names have no escapes, and values only those that must be.
+fn is_canonical_query(query: &[u8], rules: &QueryRules) -> bool {
     let mut before: &[u8] = b"";
-    query.split('&').all(|parameter| {
-        let name = parameter.as_bytes().split(|&b| b == b'=').next();
-        let name = name.unwrap_or_default();
+    query.split(|&byte| byte == b'&').all(|parameter| {
+        let at = parameter.iter().position(|&byte| byte == b'=');
+        let (name, value) = parameter
+            .split_at_checked(at.unwrap_or(parameter.len()))
+            .unwrap_or_default();
         let in_order = !rules.sort || before <= name;
         before = name;
-        !parameter.is_empty() && in_order && rules.counts(name)
+        !parameter.is_empty()
+            && in_order
+            // A plus is a space there, which another spelling may be, too.
+            && name.iter().all(|&byte| is_plain(byte) && byte != b'+')
+            && is_canonical_value(value)
+            && rules.counts(name)
     })
+}
+
+fn is_canonical_value(value: &[u8]) -> bool {
+    let mut bytes = value.iter();
+    while let Some(&byte) = bytes.next() {
+        let sound = match byte {
+            b'%' => match (bytes.next(), bytes.next()) {
+                (Some(&high), Some(&low)) => {
+                    let digits = [high, low];
+                    !digits.iter().any(u8::is_ascii_lowercase)
+                        && escape(Some(high), Some(low))
+                            .is_some_and(|decoded| !is_unreserved(decoded))
+                }
+                _ => false,
+            },
+            byte => is_plain(byte),
+        };
+        if !sound {
+            return false;
+        }
+    }
+    true
+}
+
+/// RFC 3986 §3.3, §3.4: what a path or a query may hold as it is.
+fn is_plain(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b'?'
+                | b':'
+                | b'@'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        )
 }
 
 /// Escapes upper-cased and unreserved characters decoded (RFC 3986 §6.2.2), except `%2E`, which

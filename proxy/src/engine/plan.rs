@@ -137,7 +137,7 @@ impl Engine {
                 },
             );
         }
-        let Ok(authority) = canonical_authority(SCHEME, named) else {
+        let Some(authority) = canonical(named) else {
             let detail =
                 "The Host field is not a host with an optional port, as in example.org:8000.";
             return Err(Refused::Fault(Failure::BadRequest, detail.into()));
@@ -189,6 +189,11 @@ impl Engine {
     pub(crate) fn via(&self) -> &str {
         &self.via
     }
+}
+
+/// The canonical form of a host as a client names it.
+pub(super) fn canonical(named: &str) -> Option<String> {
+    canonical_authority(SCHEME, named).ok()
 }
 
 /// Fields by which a client asks on condition that its own copy is old (RFC 9110 §13.1).

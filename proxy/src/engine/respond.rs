@@ -14,7 +14,7 @@ use std::time::SystemTime;
 pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What this cache is called in `Cache-Status` (RFC 9211 §2).
-const NAME: &str = "larder";
+pub(crate) const NAME: &str = "larder";
 
 /// Says in the fields what happened. A `Cache-Status` of caches behind us stays: ours comes after it (RFC 9211 §2).
 pub(crate) fn label(headers: &mut HeaderMap, outcome: &Outcome) {

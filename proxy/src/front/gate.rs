@@ -11,20 +11,24 @@ use super::chunks::{Broken, Chunks};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
-use std::io::{self, Cursor};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// Bytes of following requests that wait here; more wait in the socket.
 const HELD_BYTES_MAX: usize = 4096;
+/// What is written waits here until it is as much, or flushed.
+const WRITE_BYTES: usize = 4096;
 
 /// What of the request has not yet come.
 #[derive(Debug)]
@@ -38,30 +42,34 @@ pub(super) enum Rest {
 }
 
 /// Where the connection, and what has come of the next request, is found once the gate was dropped.
-pub(super) type Returned = oneshot::Receiver<(Stream, BytesMut)>;
+pub(super) type Returned = oneshot::Receiver<(BufWriter<TcpStream>, BytesMut)>;
 
 /// A connection for the length of one request.
 #[derive(Debug)]
 pub(super) struct Gate {
-    stream: Stream,
+    /// None only while it is dropped. Pingora writes in small pieces.
+    stream: Option<BufWriter<TcpStream>>,
+    client: SocketAddr,
     rest: Rest,
     /// An upgrade was asked for and not yet answered.
     may_open: bool,
     held: BytesMut,
-    back: Option<oneshot::Sender<(Stream, BytesMut)>>,
+    back: Option<oneshot::Sender<(BufWriter<TcpStream>, BytesMut)>>,
 }
 
 impl Gate {
     /// `may_open` when the request asks for an upgrade; `held` is what has come behind it.
     pub(super) fn new(
-        stream: Stream,
+        socket: TcpStream,
+        client: SocketAddr,
         rest: Rest,
         may_open: bool,
         held: BytesMut,
     ) -> (Self, Returned) {
         let (back, returned) = oneshot::channel();
         let mut gate = Self {
-            stream,
+            stream: Some(BufWriter::with_capacity(WRITE_BYTES, socket)),
+            client,
             rest,
             may_open,
             held,
@@ -69,6 +77,11 @@ impl Gate {
         };
         gate.settle();
         (gate, returned)
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut BufWriter<TcpStream>>> {
+        let stream = self.stream.as_mut().map(Pin::new);
+        stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Shuts once the request is complete.
@@ -116,7 +129,7 @@ impl Gate {
         let mut scrap = [0; 1024];
         while self.held.len() < HELD_BYTES_MAX {
             let mut buffer = ReadBuf::new(&mut scrap);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            ready!(self.stream()?.poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return if self.held.is_empty() {
                     Poll::Ready(Ok(()))
@@ -132,9 +145,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let nothing = Box::new(Cursor::new(Vec::new()));
-        let stream = std::mem::replace(&mut self.stream, nothing);
-        if let Some(back) = self.back.take() {
+        if let (Some(back), Some(stream)) = (self.back.take(), self.stream.take()) {
             // Whoever wants neither has gone.
             drop(back.send((stream, self.held.split())));
         }
@@ -152,14 +163,14 @@ impl AsyncRead for Gate {
         }
         if matches!(self.rest, Rest::Open) {
             if self.held.is_empty() {
-                return Pin::new(&mut self.stream).poll_read(cx, buf);
+                return self.stream()?.poll_read(cx, buf);
             }
             let bytes = self.held.len().min(buf.remaining());
             buf.put_slice(&self.held.split_to(bytes));
             return Poll::Ready(Ok(()));
         }
         let mut part = ReadBuf::new(buf.initialize_unfilled());
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        ready!(self.stream()?.poll_read(cx, &mut part))?;
         let broken = |Broken| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -180,17 +191,17 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        let written = ready!(self.stream()?.poll_write(cx, buf))?;
         self.note_written(buf.get(..written).unwrap_or_default());
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream()?.poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -198,54 +209,55 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let written = ready!(self.stream()?.poll_write_vectored(cx, bufs))?;
         self.note_written(bufs.first().map(|first| &**first).unwrap_or_default());
         Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 }
 
 #[async_trait]
 impl Shutdown for Gate {
     async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
+        if let Some(stream) = &mut self.stream {
+            drop(AsyncWriteExt::shutdown(stream).await);
+        }
     }
 }
 
 impl UniqueID for Gate {
     fn id(&self) -> UniqueIDType {
-        self.stream.id()
+        let stream = self.stream.as_ref();
+        stream.map_or(-1, |stream| stream.get_ref().as_raw_fd())
     }
 }
 
-impl Ssl for Gate {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
+impl Ssl for Gate {}
 
 impl GetTimingDigest for Gate {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
+        Vec::new()
     }
 }
 
 impl GetProxyDigest for Gate {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
+        None
     }
 }
 
 impl GetSocketDigest for Gate {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
+        let digest = SocketDigest::from_raw_fd(self.id());
+        // Asked later, the system would not know it any more of a client that has gone.
+        let client = pingora::protocols::l4::socket::SocketAddr::Inet(self.client);
+        drop(digest.peer_addr.set(Some(client)));
+        Some(Arc::new(digest))
     }
 }
 
@@ -255,17 +267,16 @@ impl Peek for Gate {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::protocols::l4::stream::Stream as L4Stream;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
 
     /// A gate behind a whole request for an upgrade, behind which "early" has come; what is returned of it, and its client.
     async fn gate() -> (Gate, Returned, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
-        let stream = Box::new(L4Stream::from(accepted.unwrap().0));
-        let (gate, returned) = Gate::new(stream, Rest::None, true, "early".into());
+        let (socket, address) = accepted.unwrap();
+        let (gate, returned) = Gate::new(socket, address, Rest::None, true, "early".into());
         (gate, returned, client.unwrap())
     }
 

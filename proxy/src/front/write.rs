@@ -260,6 +260,18 @@ impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
     }
 }
 
+/// Writes both to the end.
+pub(super) async fn all<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    pieces: [&[u8]; 2],
+    patience: Duration,
+) -> io::Result<()> {
+    for piece in pieces {
+        write_all(stream, piece, patience).await?;
+    }
+    Ok(())
+}
+
 /// Every step forward begins the time anew.
 async fn write_all<S: AsyncWrite + Unpin>(
     stream: &mut S,

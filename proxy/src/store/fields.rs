@@ -16,7 +16,43 @@ const LINE_END: &[u8] = b"\r\n";
 /// Field lines, each `Name: value` and CR LF, names spelt as people write them. All of it is one buffer of its own, so that it
 /// keeps nothing else alive.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct FieldLines(Bytes);
+pub struct FieldLines {
+    text: Bytes,
+    kind: Kind,
+}
+
+/// What has to be known of the lines before they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Kind {
+    dates: u32,
+    /// `Content-Length` lines, and the last one's number.
+    lengths: u32,
+    length: Option<u64>,
+    /// Lines that say what only this hop can say, of which an answer has others.
+    replaced: bool,
+}
+
+impl Kind {
+    fn see(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"date") {
+            self.dates += 1;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.lengths += 1;
+            self.length = std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.parse().ok());
+        } else {
+            self.replaced |= is_replaced(name);
+        }
+    }
+}
+
+/// Does every answer have a line of this name of its own?
+pub fn is_replaced(name: &[u8]) -> bool {
+    [&b"age"[..], b"x-cache", b"transfer-encoding", b"connection"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
 
 /// No field has such a name or value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +60,17 @@ pub struct BadField;
 
 /// Lines being written.
 #[derive(Debug, Default)]
-pub(super) struct Builder(Vec<u8>);
+pub(super) struct Builder {
+    text: Vec<u8>,
+    kind: Kind,
+}
 
 impl Builder {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
+        Self {
+            text: Vec::with_capacity(bytes),
+            kind: Kind::default(),
+        }
     }
 
     /// Adds a line. An error leaves it out.
@@ -37,22 +79,33 @@ impl Builder {
         if !sound || !value.iter().all(|&byte| wire::is_value(byte)) {
             return Err(BadField);
         }
-        wire::spell(name, &mut self.0);
+        self.kind.see(name, value);
+        wire::spell(name, &mut self.text);
         for part in [SEPARATOR, value, LINE_END] {
-            self.0.extend_from_slice(part);
+            self.text.extend_from_slice(part);
         }
         Ok(())
     }
 
     pub(super) fn finish(self) -> FieldLines {
-        FieldLines(Bytes::from(self.0.into_boxed_slice()))
+        FieldLines {
+            text: Bytes::from(self.text.into_boxed_slice()),
+            kind: self.kind,
+        }
     }
 }
 
 impl FieldLines {
     /// The lines as they are sent, with a CR LF after the last one, too.
     pub fn text(&self) -> &[u8] {
-        &self.0
+        &self.text
+    }
+
+    /// Can they be sent as they are, before a body of this length: but for lines that [`is_replaced`] when that is true?
+    pub fn sendable(&self, body_bytes: u64) -> Option<bool> {
+        let kind = &self.kind;
+        let sound = kind.dates == 1 && kind.lengths == 1 && kind.length == Some(body_bytes);
+        sound.then_some(kind.replaced)
     }
 
     /// Name and value of each line.
@@ -68,7 +121,7 @@ impl FieldLines {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// The same as a map; its values lie where they are.
@@ -76,7 +129,7 @@ impl FieldLines {
         let mut map = HeaderMap::with_capacity(16);
         for (name, value) in self.spans() {
             let name = HeaderName::from_bytes(self.slice(name));
-            let value = HeaderValue::from_maybe_shared(self.0.slice(value));
+            let value = HeaderValue::from_maybe_shared(self.text.slice(value));
             if let (Ok(name), Ok(value)) = (name, value) {
                 map.append(name, value);
             }
@@ -85,14 +138,14 @@ impl FieldLines {
     }
 
     fn slice(&self, span: Span) -> &[u8] {
-        self.0.get(span).unwrap_or_default()
+        self.text.get(span).unwrap_or_default()
     }
 
     /// Where names and values lie.
     fn spans(&self) -> impl Iterator<Item = (Span, Span)> {
         let mut at = 0;
         std::iter::from_fn(move || {
-            let rest = self.0.get(at..).filter(|rest| !rest.is_empty())?;
+            let rest = self.text.get(at..).filter(|rest| !rest.is_empty())?;
             let line_bytes = rest.iter().position(|&byte| byte == b'\r')?;
             let colon = rest.iter().position(|&byte| byte == b':')?;
             let (name, value) = (
@@ -133,7 +186,7 @@ impl Fields for FieldLines {
 
 impl fmt::Debug for FieldLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FieldLines({})", self.0.escape_ascii())
+        write!(f, "FieldLines({})", self.text.escape_ascii())
     }
 }
 

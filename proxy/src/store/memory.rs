@@ -7,18 +7,19 @@
 //! another. Left out: the order of purges and fills, which is the caller's business; two calls of
 //! `put` for one key must not overlap.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use http::HeaderMap;
-use larder_policy::{CacheKey, VarySpec, selecting};
+use larder_policy::{CacheKey, Fields, VarySpec, selecting};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::entry::Entry;
 use super::worth::{Chances, Mean};
 
+/// Longer spellings of selecting fields are not remembered.
+const SPELLING_BYTES_MAX: usize = 256;
 /// Variants of one URL. More means that a client chooses them, or that `Vary` is too wide.
 pub(super) const VARIANTS_MAX: usize = 64;
 /// A part of the table has a lock and a share of the bytes of its own. Smaller shares would let in
@@ -48,6 +49,8 @@ pub(super) struct Held {
     asked_below: AtomicBool,
     /// The version of the log of purges under which it was last found alive; 0 for none.
     pub(super) alive_under: AtomicU64,
+    /// How the first request that got it spelt the selecting fields: most others spell them the same.
+    spelling: OnceLock<Spelling>,
 }
 
 impl Held {
@@ -55,6 +58,40 @@ impl Held {
     /// hasn't, this process will fetch one itself, so that asking again would be in vain.
     pub(super) fn asks_below(&self) -> bool {
         !self.asked_below.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// The lines of a request's selecting fields as they came.
+#[derive(Debug)]
+struct Spelling(Box<[u8]>);
+
+impl Spelling {
+    /// None when they are too long to be worth it.
+    fn of(spec: &VarySpec, request: &impl Fields) -> Option<Self> {
+        let mut bytes = Vec::new();
+        for line in Self::pieces(spec, request) {
+            bytes.extend_from_slice(line);
+            bytes.push(b'\n');
+        }
+        (bytes.len() <= SPELLING_BYTES_MAX).then(|| Self(bytes.into()))
+    }
+
+    fn is_of(&self, spec: &VarySpec, request: &impl Fields) -> bool {
+        let mut rest = &*self.0;
+        for line in Self::pieces(spec, request) {
+            let after = rest.strip_prefix(line);
+            let Some(after) = after.and_then(|rest| rest.strip_prefix(b"\n")) else {
+                return false;
+            };
+            rest = after;
+        }
+        rest.is_empty()
+    }
+
+    /// Each field's lines behind its name; neither can hold a line feed or begin with one.
+    fn pieces<'a>(spec: &'a VarySpec, request: &'a impl Fields) -> impl Iterator<Item = &'a [u8]> {
+        let names = spec.names().iter();
+        names.flat_map(|name| std::iter::once(&b"\n"[..]).chain(request.lines(name)))
     }
 }
 
@@ -93,6 +130,23 @@ impl Totals {
 }
 
 impl Slot {
+    fn selected(&self, spec: &VarySpec, request: &impl Fields) -> Option<&Arc<Held>> {
+        let mut variants = self.variants.iter();
+        let spelled_so = variants.find(|held| {
+            let spelling = held.spelling.get();
+            spelling.is_some_and(|spelling| spelling.is_of(spec, request))
+        });
+        spelled_so.or_else(|| {
+            let wanted = selecting(spec, request);
+            let mut variants = self.variants.iter();
+            let found = variants.find(|held| *held.entry.selecting == *wanted)?;
+            if let Some(spelling) = Spelling::of(spec, request) {
+                drop(found.spelling.set(spelling));
+            }
+            Some(found)
+        })
+    }
+
     fn newest(&self) -> u64 {
         let times = self.variants.iter();
         let times = times.map(|held| held.entry.policy.response_time_unix_s);
@@ -190,18 +244,15 @@ impl Memory {
         }
     }
 
-    /// Finds the response that this request selects. Without `Vary` nothing is allocated.
-    pub(super) fn get(&self, key: &CacheKey, request: &HeaderMap, now: SystemTime) -> InMemory {
+    /// Finds the response that this request selects, by the bytes of its key. Nothing is allocated without `Vary`, nor for
+    /// requests that spell the selecting fields as the first one did that got the variant.
+    pub(super) fn get(&self, key: &[u8], request: &impl Fields, now: SystemTime) -> InMemory {
         let Some(slot) = self.slots.get(key) else {
             return InMemory::Miss;
         };
         let found = match &slot.spec {
             None => slot.variants.first(),
-            Some(spec) => {
-                let wanted = selecting(spec, request);
-                let mut variants = slot.variants.iter();
-                variants.find(|held| *held.entry.selecting == *wanted)
-            }
+            Some(spec) => slot.selected(spec, request),
         };
         match found {
             Some(held) if is_alive(held, now) => InMemory::Hit(Arc::clone(held)),
@@ -226,8 +277,8 @@ impl Memory {
     /// Stores a response in place of an older one that the same request selects; one with another
     /// `Vary` takes the place of all. False when it is too large, and then the older one is gone
     /// all the same: it is no longer what the upstream says. A part takes the place of nothing whole
-    /// that may still be of use; that is false, too.
-    pub(super) fn put(&self, entry: Arc<Entry>, now: SystemTime) -> bool {
+    /// that may still be of use; that is false, too. `alive_under` is the version of the log of purges under which it is alive.
+    pub(super) fn put(&self, entry: Arc<Entry>, alive_under: u64, now: SystemTime) -> bool {
         let old = self.slots.peek(&entry.key);
         if old
             .as_ref()
@@ -245,7 +296,8 @@ impl Memory {
             variants.push(Arc::new(Held {
                 entry,
                 asked_below: AtomicBool::new(false),
-                alive_under: AtomicU64::new(0),
+                alive_under: AtomicU64::new(alive_under),
+                spelling: OnceLock::new(),
             }));
         }
         self.replace(key, spec, variants);
@@ -254,10 +306,15 @@ impl Memory {
 
     /// Stores what came from the tier below, unless something newer is held. False when that is
     /// under another `Vary`, so that `entry` must not be used at all.
-    pub(super) fn put_if_newer(&self, entry: &Arc<Entry>, now: SystemTime) -> bool {
+    pub(super) fn put_if_newer(
+        &self,
+        entry: &Arc<Entry>,
+        alive_under: u64,
+        now: SystemTime,
+    ) -> bool {
         let time = entry.policy.response_time_unix_s;
         let Some(old) = self.slots.peek(&entry.key) else {
-            self.put(Arc::clone(entry), now);
+            self.put(Arc::clone(entry), alive_under, now);
             return true;
         };
         if old.spec != entry.vary && old.newest() > time {
@@ -266,7 +323,7 @@ impl Memory {
         let mut same = old.variants.iter();
         let same = same.find(|held| held.entry.selecting == entry.selecting);
         if same.is_none_or(|held| entry.is_better_than(&held.entry)) || old.spec != entry.vary {
-            self.put(Arc::clone(entry), now);
+            self.put(Arc::clone(entry), alive_under, now);
         }
         true
     }
@@ -355,7 +412,11 @@ fn others(slot: &Slot, entry: &Entry, now: SystemTime) -> Vec<Arc<Held>> {
 }
 
 fn held_bytes(held: &Arc<Held>) -> u64 {
-    (held.entry.bytes_held() + size_of::<Held>() + size_of::<Arc<Held>>()) as u64
+    let spelling = match held.entry.vary {
+        Some(_) => SPELLING_BYTES_MAX,
+        None => 0,
+    };
+    (held.entry.bytes_held() + spelling + size_of::<Held>() + size_of::<Arc<Held>>()) as u64
 }
 
 fn is_alive(held: &Held, now: SystemTime) -> bool {

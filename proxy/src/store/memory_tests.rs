@@ -7,6 +7,7 @@ use larder_policy::{Flags, StoredPolicy};
 
 use super::*;
 use crate::store::FieldLines;
+use http::HeaderMap;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -60,11 +61,11 @@ fn variant(name: &str, by: HeaderName, value: &str) -> Entry {
 }
 
 fn put(memory: &Memory, entry: Entry) -> bool {
-    memory.put(Arc::new(entry), at(1000))
+    memory.put(Arc::new(entry), 0, at(1000))
 }
 
 fn body(memory: &Memory, name: &str, request: &HeaderMap) -> Option<Bytes> {
-    match memory.get(&key(name), request, at(1000)) {
+    match memory.get(key(name).as_bytes(), request, at(1000)) {
         InMemory::Hit(held) => Some(held.entry.body.clone()),
         InMemory::VaryMiss | InMemory::Miss => None,
     }
@@ -77,7 +78,7 @@ fn what_was_stored_last_is_found_and_nothing_under_another_key() {
     assert!(put(&memory, entry("a", b"2")));
     assert_eq!(body(&memory, "a", &none).as_deref(), Some(&b"2"[..]));
     assert!(matches!(
-        memory.get(&key("b"), &none, at(1000)),
+        memory.get(key("b").as_bytes(), &none, at(1000)),
         InMemory::Miss
     ));
     assert_eq!(memory.entries(), 1);
@@ -92,7 +93,7 @@ fn a_request_gets_its_own_variant() {
     assert_eq!(body(&memory, "a", &asks("en")).as_deref(), Some(&b"en"[..]));
     assert_eq!(body(&memory, "a", &asks("de")).as_deref(), Some(&b"de"[..]));
     assert!(matches!(
-        memory.get(&key("a"), &asks("fr"), at(1000)),
+        memory.get(key("a").as_bytes(), &asks("fr"), at(1000)),
         InMemory::VaryMiss
     ));
     assert_eq!(memory.entries(), 2);
@@ -138,11 +139,11 @@ fn nothing_is_found_past_all_its_windows() {
     let (memory, none) = (Memory::new(MIB), HeaderMap::new());
     put(&memory, entry("a", b"1"));
     assert!(matches!(
-        memory.get(&key("a"), &none, at(1069)),
+        memory.get(key("a").as_bytes(), &none, at(1069)),
         InMemory::Hit(_)
     ));
     assert!(matches!(
-        memory.get(&key("a"), &none, at(1070)),
+        memory.get(key("a").as_bytes(), &none, at(1070)),
         InMemory::Miss
     ));
     assert_eq!(memory.entries(), 0, "what is dead is not kept");
@@ -154,7 +155,7 @@ fn a_dead_variant_goes_when_another_is_stored() {
     put(&memory, variant("a", ACCEPT, "old"));
     let mut new = variant("a", ACCEPT, "new");
     new.policy.response_time_unix_s = 2000;
-    memory.put(Arc::new(new), at(2000));
+    memory.put(Arc::new(new), 0, at(2000));
     assert_eq!(memory.entries(), 1);
 }
 
@@ -220,7 +221,7 @@ fn variants_together_stay_within_what_one_object_may_take() {
 fn a_stale_response_asks_below_once() {
     let (memory, none) = (Memory::new(MIB), HeaderMap::new());
     put(&memory, entry("a", b"1"));
-    let asks = |now| match memory.get(&key("a"), &none, at(now)) {
+    let asks = |now| match memory.get(key("a").as_bytes(), &none, at(now)) {
         InMemory::Hit(held) => held.entry.policy.ttl_s(at(now)) <= 0 && held.asks_below(),
         other => panic!("{other:?}"),
     };
@@ -238,14 +239,14 @@ fn what_comes_from_below_never_replaces_something_newer() {
         entry.policy.response_time_unix_s = time;
         Arc::new(entry)
     };
-    assert!(memory.put_if_newer(&below(1000, b"1"), at(1000)));
-    assert!(memory.put_if_newer(&below(999, b"0"), at(1000)));
+    assert!(memory.put_if_newer(&below(1000, b"1"), 0, at(1000)));
+    assert!(memory.put_if_newer(&below(999, b"0"), 0, at(1000)));
     assert_eq!(body(&memory, "a", &none).as_deref(), Some(&b"1"[..]));
-    assert!(memory.put_if_newer(&below(1001, b"2"), at(1001)));
+    assert!(memory.put_if_newer(&below(1001, b"2"), 0, at(1001)));
     assert_eq!(body(&memory, "a", &none).as_deref(), Some(&b"2"[..]));
     let other_vary = Arc::new(variant("a", ACCEPT, "old"));
     assert!(
-        !memory.put_if_newer(&other_vary, at(1001)),
+        !memory.put_if_newer(&other_vary, 0, at(1001)),
         "older, under another Vary"
     );
     assert_eq!(body(&memory, "a", &none).as_deref(), Some(&b"2"[..]));
@@ -269,7 +270,8 @@ fn part(name: &str, body: &[u8]) -> Entry {
 #[test]
 fn a_part_never_takes_the_place_of_a_whole_and_the_whole_always_that_of_a_part() {
     let memory = Memory::new(1 << 20);
-    let held = |memory: &Memory| match memory.get(&key("a"), &HeaderMap::new(), at(1000)) {
+    let held = |memory: &Memory| match memory.get(key("a").as_bytes(), &HeaderMap::new(), at(1000))
+    {
         InMemory::Hit(held) => held.entry.body.clone(),
         other => panic!("{other:?}"),
     };
@@ -285,7 +287,7 @@ fn a_part_never_takes_the_place_of_a_whole_and_the_whole_always_that_of_a_part()
         entry.policy.response_time_unix_s += 1;
         Arc::new(entry)
     };
-    assert!(memory.put_if_newer(&newer(part("a", b"part")), at(1001)));
+    assert!(memory.put_if_newer(&newer(part("a", b"part")), 0, at(1001)));
     assert_eq!(held(&memory), "whole");
 }
 
@@ -301,7 +303,7 @@ fn a_part_pushes_out_no_whole_variant_either() {
     };
     assert!(put(&memory, beside));
     for wanted in ["x", "y"] {
-        let found = memory.get(&key("a"), &request(&[(ACCEPT, wanted)]), at(1000));
+        let found = memory.get(key("a").as_bytes(), &request(&[(ACCEPT, wanted)]), at(1000));
         assert!(matches!(found, InMemory::Hit(_)), "{wanted}: {found:?}");
     }
 }
@@ -315,7 +317,7 @@ fn a_whole_that_is_of_no_use_any_more_gives_way_to_a_part() {
     assert!(!put(&memory, part("a", b"part")));
     let mut late = part("a", b"part");
     late.policy.response_time_unix_s = 5000;
-    assert!(memory.put(Arc::new(late), at(5000)));
+    assert!(memory.put(Arc::new(late), 0, at(5000)));
 }
 
 /// Responses that go by before one that took so long gives way to them; they took next to nothing.

@@ -1,6 +1,6 @@
 //! Early refreshes and the jitter of lifetimes.
 
-use larder_policy::{Eagerness, Flags, StoredPolicy, refresh_early};
+use larder_policy::{Eagerness, Flags, StoredPolicy, never_refreshed_early, refresh_early};
 use std::time::{Duration, SystemTime};
 
 use crate::support::{NOW_S, at};
@@ -31,6 +31,21 @@ impl Chances {
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[test]
+fn what_is_never_refreshed_early_is_not_at_the_smallest_chance() {
+    let smallest = 1.0 / (1_u64 << 53) as f64;
+    for left_s in 1..200 {
+        let (stored, now) = (fresh_for(300, 0), at(300 - left_s));
+        for (fetch_ms, thousandths) in [(1, 1000), (1000, 1000), (2000, 1500), (60_000, 1000)] {
+            let never = never_refreshed_early(&stored, fetch_ms, beta(thousandths), now);
+            let refreshes = refresh_early(&stored, fetch_ms, beta(thousandths), now, smallest);
+            assert!(!(never && refreshes), "{fetch_ms} {left_s}");
+        }
+        assert!(never_refreshed_early(&stored, 10, beta(1000), now));
+        assert!(never_refreshed_early(&stored, u32::MAX, beta(0), now));
     }
 }
 

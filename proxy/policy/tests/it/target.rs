@@ -1,6 +1,8 @@
 //! The one spelling of a target.
 
-use larder_policy::{QueryRules, TrackingParameters, Unkeyable, canonical_target};
+use larder_policy::{
+    QueryRules, TrackingParameters, Unkeyable, canonical_target, is_canonical_target,
+};
 use proptest::prelude::*;
 
 fn canonical(target: &str) -> Result<String, Unkeyable> {
@@ -225,7 +227,40 @@ fn untracked() -> QueryRules {
     }
 }
 
+#[test]
+fn ordinary_targets_are_canonical_at_a_glance() {
+    for (target, expected) in [
+        ("/", true),
+        ("/a/b-c_d~e.json", true),
+        ("/a?b=1&c=2&c=1", true),
+        ("/a?q=new%20york&r=x+y", true),
+        ("/a?c=1&b=2", false),
+        ("/a?", false),
+        ("/a?utm_source=x", false),
+        ("/a?q=%61", false),
+        ("/a?q=%2f", false),
+        ("/a/./b", false),
+        ("/a#b", false),
+        ("*", false),
+    ] {
+        assert_eq!(
+            is_canonical_target(target, &QueryRules::default()),
+            expected,
+            "{target}"
+        );
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_canonical_at_a_glance_is_canonical(target in "/[a-c./;%2Ef]{0,6}(\\?[a-c&=%20fF+;]{0,10})?", sort: bool) {
+        let rules = QueryRules { sort, ..QueryRules::default() };
+        if is_canonical_target(&target, &rules) {
+            let whole = canonical_target(&target, &rules).map(|target| target.as_str().to_owned());
+            prop_assert_eq!(whole, Ok(target));
+        }
+    }
+
     #[test]
     fn the_canonical_form_is_its_own_canonical_form(target in target()) {
         if let Ok(once) = canonical(&target) {
