@@ -4,7 +4,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { fromCsv, merge, Table, toCsv } from './figures.mjs'
-import { facts, stopAll } from './machine.mjs'
+import { goalLines } from './goals.mjs'
+import { facts, stopAll, today } from './machine.mjs'
+import { write } from './page.mjs'
 import { rowTable } from './tables.mjs'
 import { measureRow } from './round.mjs'
 import { ROWS } from './rows.mjs'
@@ -19,9 +21,10 @@ const { values: options } = parseArgs({
     keys: { type: 'string', default: '1000000' },
     only: { type: 'string' },
     servers: { type: 'string' },
-    cores: { type: 'string', default: '1,2' },
+    cores: { type: 'string' }, // both, or one alone when it must be quick
     scratch: { type: 'string', default: '/dev/shm' },
-    quick: { type: 'boolean', default: false }
+    quick: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false }
   }
 })
 
@@ -39,6 +42,11 @@ const whole = name => {
   return number
 }
 
+const cores = quick => (options.cores ?? (quick ? '1' : '1,2')).split(',').map(text => {
+  if (text !== '1' && text !== '2') usage('--cores takes 1, 2 or 1,2')
+  return Number(text)
+})
+
 // Where each server's program is; those without one are left out, and it is said.
 const programs = () => {
   const ours = { larder: 'larder-proxy', bare: 'examples/bench_bare', direct: 'examples/bench_origin' }
@@ -55,7 +63,16 @@ const programs = () => {
 const places = cores => cores === 1 ? { serverCores: '0', loadCores: '1' } : { serverCores: '0,1', loadCores: '0,1' }
 
 const csvPath = () => path.join(options.out, 'results.csv')
-const earlier = () => fs.existsSync(csvPath()) ? fromCsv(fs.readFileSync(csvPath(), 'utf8')) : []
+const read = () => fs.existsSync(csvPath()) ? fromCsv(fs.readFileSync(csvPath(), 'utf8')) : []
+
+// What was measured before, with which the new rows stand: on the same machine and as long, or the table would mix what can't be compared.
+const earlier = machine => {
+  const old = read()
+  const is = new Map(machine.map(({ figure, value }) => [figure, value]))
+  const other = old.find(({ row, figure, value }) => row === 'machine' && is.get(figure) !== value)
+  if (other) usage(`${csvPath()} was measured otherwise (${other.figure}: ${other.value}, now ${is.get(other.figure)}): write elsewhere with --out, or remove it`)
+  return old
+}
 
 const save = figures => {
   fs.mkdirSync(options.out, { recursive: true })
@@ -66,28 +83,36 @@ const measure = async scratch => {
   const quick = options.quick
   const bench = {
     scratch, programs: programs(), rounds: quick ? 1 : whole('rounds'), seconds: quick ? 1 : whole('seconds'),
-    keys: quick ? 10_000 : whole('keys'), asked: listed(options.servers, SERVERS, 'server')
+    keys: quick ? 5000 : whole('keys'), idle: quick ? 500 : 10_000, asked: listed(options.servers, SERVERS, 'server')
   }
   bench.versions = Object.fromEntries(Object.entries(bench.programs).map(([name, program]) => [name, SERVERS[name].version(program) ?? '?']))
   const rows = listed(options.only, ROWS, 'row')
   const machine = Object.entries({ ...facts(), rounds: bench.rounds, seconds: bench.seconds, keys: bench.keys })
-    .map(([figure, value]) => ({ row: 'machine', cores: 0, figure, value }))
-  let figures = merge(earlier(), machine)
-  for (const cores of options.cores.split(',').map(Number)) {
-    for (const name of rows.filter(name => cores === 1 || ROWS[name].two)) {
-      const measured = await measureRow(name, { ...bench, cores, ...places(cores) })
+    .map(([figure, value]) => ({ date: today(), row: 'machine', cores: 0, figure, value: String(value) }))
+  let figures = merge(earlier(machine), machine)
+  for (const count of cores(quick)) {
+    for (const name of rows.filter(name => count === 1 || ROWS[name].two)) {
+      const measured = await measureRow(name, { ...bench, cores: count, ...places(count) })
       figures = merge(figures, measured)
       save(figures)
-      console.log(rowTable(new Table(measured), name, cores))
+      console.log(rowTable(new Table(measured), name, count))
     }
   }
 }
 
+const main = async () => {
+  if (os.availableParallelism() < 2) usage('two cores are needed')
+  const scratch = fs.mkdtempSync(path.join(options.scratch, 'larder-bench-'))
+  fs.chmodSync(scratch, 0o755)
+  const clean = async () => { await stopAll(); fs.rmSync(scratch, { recursive: true, force: true }) }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => clean().then(() => process.exit(130)))
+  try { await measure(scratch) } finally { await clean() }
+}
+
 if (!options.bin || !options.out) usage('--bin and --out are needed')
-if (os.availableParallelism() < 2) usage('two cores are needed')
-const scratch = fs.mkdtempSync(path.join(options.scratch, 'larder-bench-'))
-fs.chmodSync(scratch, 0o755)
-const end = async code => { await stopAll(); fs.rmSync(scratch, { recursive: true, force: true }); process.exit(code) }
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(130))
-try { await measure(scratch) } catch (error) { console.error(error); await end(1) }
-await end(0)
+if (!options.report) await main()
+const figures = read()
+if (figures.length === 0) usage(`there are no figures in ${csvPath()}`)
+write(figures, options.out)
+console.log(`\nWhat was meant to be reached\n${goalLines(new Table(figures)).join('\n')}\n\nFigures, plots and tables are in ${options.out}.`)
+process.exit(0)

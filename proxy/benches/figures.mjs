@@ -1,6 +1,6 @@
 // What do several rounds say together? Medians, spread, and the table of figures that everything is reported from.
 //
-// A figure is one number, or one word, of one round of one server in one row: { row, cores, server, version, round, figure, value }.
+// A figure is one number, or one word, of one round of one server in one row: { date, row, cores, server, version, round, figure, value }.
 // Pure; how figures come about, and what is drawn from them, is elsewhere.
 
 export const median = values => {
@@ -14,7 +14,7 @@ export const median = values => {
 export const summary = values => values.length === 0 ? undefined
   : { median: median(values), least: Math.min(...values), greatest: Math.max(...values), rounds: values.length }
 
-export const COLUMNS = ['row', 'cores', 'server', 'version', 'round', 'figure', 'value']
+export const COLUMNS = ['date', 'row', 'cores', 'server', 'version', 'round', 'figure', 'value']
 
 const quoted = value => /[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value
 

@@ -116,9 +116,10 @@ export const freePort = async () => {
 
 const firstLine = (file, pattern) => { try { return pattern.exec(fs.readFileSync(file, 'utf8'))?.[1].trim() } catch { return undefined } }
 
+export const today = () => new Date().toISOString().slice(0, 10)
+
 // What a reader must know of the machine to compare.
 export const facts = () => ({
-  date: new Date().toISOString().slice(0, 10),
   processor: firstLine('/proc/cpuinfo', /^model name\s*:\s*(.*)$/m) ?? os.cpus()[0]?.model ?? os.arch(),
   cores: String(os.availableParallelism()),
   memory: `${Math.round(os.totalmem() / 2 ** 30)} GiB`,

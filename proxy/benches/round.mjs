@@ -1,7 +1,7 @@
 // All servers of one row, in turns: A, B, C, A, B, C ..., so that what changes on the machine meanwhile changes for all.
 import fs from 'node:fs'
 import path from 'node:path'
-import { freePort, launch, stop, until } from './machine.mjs'
+import { freePort, launch, stop, today, until } from './machine.mjs'
 import { originCount, probe } from './probe.mjs'
 import { ROWS } from './rows.mjs'
 import { SERVERS } from './servers.mjs'
@@ -17,7 +17,7 @@ export const measureRow = async (name, bench) => {
   const figures = []
   const tell = (server, round, all) => {
     for (const [figure, value] of Object.entries(all)) {
-      figures.push({ row: name, cores: bench.cores, server, version: bench.versions[server] ?? '', round, figure, value })
+      figures.push({ date: today(), row: name, cores: bench.cores, server, version: bench.versions[server] ?? '', round, figure, value })
     }
   }
   const lose = (server, round, error) => {

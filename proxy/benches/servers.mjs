@@ -1,6 +1,6 @@
 // How is each server started, for one row, before the same origin? The reasons for the peers' settings are in peers/.
 //
-// A server gives the command line for what a row needs: { dir, port, h2Port, originPort, threads, storeMib, keys, memory, status, program,
+// A server gives the command line for what a row needs: { dir, port, h2Port, originPort, threads, storeMib, keys, memory, status, length, program,
 // answer, redisPort }.
 // `threads` is the number of cores; the store has room for all of the row's `keys`. What a row asks for is not known here.
 import { execFileSync } from 'node:child_process'
@@ -67,6 +67,7 @@ const nginxWith = cache => ({
   version: program => said([program, '-v'], /nginx\/(\S+)/),
   h2Port: needs => needs.h2Port,
   argv: needs => [needs.program, '-c', filled('nginx.conf', needs, {
+    SENDFILE: needs.length < 16 * 1024 ? 'off' : 'on',
     OPEN_FILES: needs.keys > 10_000 ? 'off' : 'max=10000 inactive=1h',
     // The documentation: a MiB of the zone holds about 8,000 keys. Twice that much room.
     ZONE_MIB: Math.max(16, Math.ceil(needs.keys / 4000)),

@@ -28,8 +28,9 @@ export const keys = async ({ row, servers, bench, tell, lose }) => {
     try {
       await contender.start({ keys: bench.keys, storeMib: Math.max(512, Math.ceil(bench.keys * STORE_BYTES_PER_KEY / 2 ** 20)) })
       await contender.fill()
+      const fromOrigin = await probe({ ...contender.request(), port: bench.originPort })
       await contender.load(1, { script: script(1) })
-      tell(name, 0, await fillKeys(contender, bench.keys))
+      tell(name, 0, { answer_bytes: fromOrigin.bytes.length, ...await fillKeys(contender, bench.keys) })
       for (let round = 1; round <= bench.rounds; round++) {
         const one = await contender.measure(bench.seconds, { script: script(1) })
         tell(name, round, { one_cpu_us: one.cpu_us, one_requests_per_s: one.requests_per_s })
@@ -123,13 +124,13 @@ export const hold = async contender => {
   const log = path.join(bench.scratch, `${contender.name}.hold`)
   await sleep(SETTLE_MS)
   const before = memoryBytes(contender.child.pid)
-  contender.holder = launch([process.execPath, fileURLToPath(new URL('hold.mjs', import.meta.url)), String(contender.port), String(row.idle), row.path],
+  contender.holder = launch([process.execPath, fileURLToPath(new URL('hold.mjs', import.meta.url)), String(contender.port), String(bench.idle), row.path],
     { cores: bench.loadCores, log })
   const said = () => fs.readFileSync(log, 'utf8').trim()
   const open = await until(HOLD_S_MAX, () => said() !== '', 50)
-  if (!open || said() !== 'open') throw new NoResult(`${row.idle} idle connections could not be opened: ${said()}`)
+  if (!open || said() !== 'open') throw new NoResult(`${bench.idle} idle connections could not be opened: ${said()}`)
   await sleep(SETTLE_MS)
-  return { bytes_per_idle: (memoryBytes(contender.child.pid) - before) / row.idle }
+  return { bytes_per_idle: (memoryBytes(contender.child.pid) - before) / bench.idle }
 }
 
 // How often the server asks something of the kernel for one request, in a run of its own: being watched makes it slow.

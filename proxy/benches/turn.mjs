@@ -29,7 +29,7 @@ export class Contender {
     this.port = await freePort()
     const needs = {
       dir: this.dir, port: this.port, h2Port: await freePort(), originPort: bench.originPort, threads: bench.cores,
-      keys, storeMib, status: this.row.status, program: bench.programs[this.name], ...more
+      keys, storeMib, status: this.row.status, length: this.row.length, program: bench.programs[this.name], ...more
     }
     this.h2Port = this.server.h2Port?.(needs)
     this.log = path.join(bench.scratch, `${path.basename(this.dir)}.log`)
@@ -102,7 +102,9 @@ export class Contender {
     const { row, name, bench } = this
     if (fault) throw new NoResult(fault)
     if (this.holder && this.holder.exitCode !== null) throw new NoResult('it closed idle connections')
-    if (row.hit && name !== 'bare' && asked > requests * (row.missed ?? 0)) throw new NoResult(`${asked} of ${requests} requests reached the API`)
+    // h2load breaks off what is under way when its time is up; a server may have taken such a request for one to pass.
+    const allowed = requests * (row.missed ?? 0) + (row.load === 'h2' ? H2.connections * H2.streams * bench.cores : 0)
+    if (row.hit && name !== 'bare' && asked > allowed) throw new NoResult(`${asked} of ${requests} requests reached the API`)
     if (!row.hit && name !== 'direct' && asked < requests) throw new NoResult(`only ${asked} of ${requests} requests reached the API`)
     const one = row.load === 'h2' ? row.length : this.sample.bytes.length
     // When time is up, each connection may have had a part of one more answer.
