@@ -41,6 +41,11 @@ const HIT_DURATION: Family = family(
     &[],
     "From a request's head to the last byte of its answer, for hits",
 );
+const HITS_AT_ONCE: Family = family(
+    "larder_hits_at_once_total",
+    &[],
+    "Hits answered from memory where the request was read, without the engine's general path; the rest of larder_requests_total{result=\"hit\"} took that",
+);
 const REQUEST_DURATION: Family = family(
     "larder_request_duration_seconds",
     &["result"],
@@ -127,6 +132,7 @@ const START_TIME: Family = family(
 pub const FAMILIES: &[Family] = &[
     REQUESTS,
     HIT_DURATION,
+    HITS_AT_ONCE,
     REQUEST_DURATION,
     UPSTREAM_DURATION,
     UPSTREAM_REQUESTS,
@@ -227,6 +233,7 @@ pub struct Metrics {
     /// `requests` by result and reason. Filled on first use, so combinations that never happen aren't shown.
     request_handles: Vec<Vec<OnceLock<IntCounter>>>,
     hit_duration: Histogram,
+    hits_at_once: IntCounter,
     /// By result; none for hits.
     request_durations: Vec<Option<Histogram>>,
     upstream_duration: Histogram,
@@ -260,6 +267,7 @@ impl Metrics {
                 .collect(),
             hit_duration: histograms(&registry, HIT_DURATION, HIT_BUCKETS_S)
                 .with_label_values::<&str>(&[]),
+            hits_at_once: counters(&registry, HITS_AT_ONCE).with_label_values::<&str>(&[]),
             request_durations: XCache::ALL
                 .map(|result| {
                     (result != XCache::Hit).then(|| durations.with_label_values(&[label(result)]))
@@ -296,8 +304,9 @@ impl Metrics {
         }
     }
 
-    /// Counts so many fresh hits that were answered together.
+    /// Counts so many fresh hits that were answered at once, together.
     pub fn observe_hits(&self, hits: u64, duration: Duration) {
+        self.hits_at_once.inc_by(hits);
         if let Some(counter) = self.request_counter(XCache::Hit, Reason::Fresh) {
             counter.inc_by(hits);
         }

@@ -79,6 +79,7 @@ fn names_once_published_do_not_change() {
         "larder_build_info",
         "larder_connections",
         "larder_hit_duration_seconds",
+        "larder_hits_at_once_total",
         "larder_lease_spared_total",
         "larder_lease_taken_over_total",
         "larder_purges_followed",

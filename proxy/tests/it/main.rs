@@ -34,6 +34,7 @@ mod redis_tier;
 mod redis_words;
 mod rfc9111;
 mod selection;
+mod short_path;
 mod smuggling;
 mod store;
 mod support;
