@@ -5,7 +5,7 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { fromCsv, merge, Table, toCsv } from './figures.mjs'
 import { goalLines } from './goals.mjs'
-import { facts, stopAll, today } from './machine.mjs'
+import { facts, makeScratch, stopAll, today } from './machine.mjs'
 import { write } from './page.mjs'
 import { rowTable } from './tables.mjs'
 import { measureRow } from './round.mjs'
@@ -102,8 +102,7 @@ const measure = async scratch => {
 
 const main = async () => {
   if (os.availableParallelism() < 2) usage('two cores are needed')
-  const scratch = fs.mkdtempSync(path.join(options.scratch, 'larder-bench-'))
-  fs.chmodSync(scratch, 0o755)
+  const scratch = makeScratch(options.scratch)
   const clean = async () => { await stopAll(); fs.rmSync(scratch, { recursive: true, force: true }) }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => clean().then(() => process.exit(130)))
   try { await measure(scratch) } finally { await clean() }

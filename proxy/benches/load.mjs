@@ -16,7 +16,7 @@ const wrkArgv = ({ threads, connections, seconds, url, fields = {}, script = ['p
 
 export const wrk = async load => wrkFigures(await run(wrkArgv(load), { cores: load.cores }))
 
-const wrkFigures = out => {
+export const wrkFigures = out => {
   const line = /^figures (\{.*\})$/m.exec(out)
   if (!line) throw new Error(`wrk told nothing: ${out.trim().slice(-500)}`)
   const { requests, bytes, us, p50_us, p99_us, ...errors } = JSON.parse(line[1])

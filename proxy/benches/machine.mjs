@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
+import path from 'node:path'
 
 const TICKS_PER_S = Number(execFileSync('getconf', ['CLK_TCK']))
 
@@ -21,11 +22,12 @@ export const until = async (seconds, ask, pauseMs = 20) => {
 
 const running = new Set()
 
-// A program on these cores ('0', '0,1'). It ends with this process, even when that is killed.
-export const launch = (argv, { cores, log, env }) => {
+// A program on these cores ('0', '0,1'). It ends with this process, even when that is killed. One that won't run as root, and
+// would free itself of that when it changes its user, is started as another user at once.
+export const launch = (argv, { cores, log, user }) => {
   const out = log ? fs.openSync(log, 'a') : 'ignore'
-  const child = spawn('setpriv', ['--pdeathsig', 'TERM', 'taskset', '-c', cores, ...argv],
-    { stdio: ['ignore', out, out], env: { ...process.env, ...env } })
+  const other = user && process.getuid() === 0 ? ['--reuid', user, '--regid', user, '--clear-groups'] : []
+  const child = spawn('setpriv', [...other, '--pdeathsig', 'TERM', 'taskset', '-c', cores, ...argv], { stdio: ['ignore', out, out] })
   if (log) fs.closeSync(out)
   child.ended = new Promise(resolve => { child.on('exit', resolve); child.on('error', resolve) })
   child.ended.then(() => running.delete(child))
@@ -34,9 +36,9 @@ export const launch = (argv, { cores, log, env }) => {
 }
 
 // The same for a program that ends by itself: what it printed. It is an error when it fails.
-export const run = async (argv, { cores, env } = {}) => {
+export const run = async (argv, { cores } = {}) => {
   const pinned = cores === undefined ? argv : ['taskset', '-c', cores, ...argv]
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...pinned], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...pinned], { stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   let out = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', data => { out += data })
@@ -99,6 +101,17 @@ export const memoryBytes = root => tree(root).reduce((sum, pid) => {
 export const filesBytes = folder => {
   const { blocks, bfree, bsize } = fs.statfsSync(folder)
   return (blocks - bfree) * bsize
+}
+
+// A folder for this run, in one on tmpfs. Those of runs that were killed go.
+export const makeScratch = parent => {
+  for (const name of fs.readdirSync(parent)) {
+    const pid = /^larder-bench-(\d+)-/.exec(name)?.[1]
+    if (pid && !fs.existsSync(`/proc/${pid}`)) fs.rmSync(path.join(parent, name), { recursive: true, force: true })
+  }
+  const scratch = fs.mkdtempSync(path.join(parent, `larder-bench-${process.pid}-`))
+  fs.chmodSync(scratch, 0o755) // servers that run as another user have folders in it
+  return scratch
 }
 
 // A port that nothing listens on, below the range from which systems take ports for outgoing connections.

@@ -46,13 +46,13 @@ const draw = ({ title, bars }, x, y) => {
   const one = left + scale
   return [
     text(x, y + 14, title, 'row'),
+    `<line class="one" x1="${one.toFixed(1)}" x2="${one.toFixed(1)}" y1="${top - 3}" y2="${top + bars.length * PANEL.step - 3}"/>`,
     ...bars.map(({ server, ratio, said }, i) => {
       const at = top + i * PANEL.step, middle = at + PANEL.bar - 2
       return text(left - 8, middle, SERVERS[server].title, '', 'end') +
         `<rect x="${left}" y="${at}" width="${Math.max(1, ratio * scale).toFixed(1)}" height="${PANEL.bar}" rx="2" class="${KINDS[server] ?? 'peer'}"/>` +
         text((left + ratio * scale + 6).toFixed(1), middle, said)
-    }),
-    `<line class="one" x1="${one.toFixed(1)}" x2="${one.toFixed(1)}" y1="${top - 3}" y2="${top + bars.length * PANEL.step - 3}"/>`
+    })
   ].join('\n')
 }
 

@@ -10,17 +10,20 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const PEERS = fileURLToPath(new URL('peers/', import.meta.url))
-const asRoot = process.getuid() === 0
 
 // Open files that a process may have, and the clients that all servers are told to expect: more than the row with most of them needs.
-const FILES = Math.min(65536, Number(/^Max open files\s+\d+\s+(\d+)/m.exec(fs.readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 1024))
-const CONNECTIONS = Math.min(15_000, FILES)
+const filesMax = () => {
+  const limit = /^Max open files\s+\d+\s+(\d+)/m.exec(fs.readFileSync('/proc/self/limits', 'utf8'))
+  return Math.min(65_536, Number(limit?.[1] ?? 1024))
+}
+const connectionsMax = () => Math.min(15_000, filesMax())
 
 // A peer's file with its words filled in, written to the server's folder; its path there.
 const filled = (name, needs, words) => {
   const known = {
     DIR: needs.dir, PORT: needs.port, H2_PORT: needs.h2Port, ORIGIN_HOST: '127.0.0.1', ORIGIN_PORT: needs.originPort,
-    ORIGIN: `127.0.0.1:${needs.originPort}`, THREADS: needs.threads, STORE_MIB: needs.storeMib, FILES, CONNECTIONS, ...words
+    ORIGIN: `127.0.0.1:${needs.originPort}`, THREADS: needs.threads, STORE_MIB: needs.storeMib, FILES: filesMax(),
+    CONNECTIONS: connectionsMax(), ...words
   }
   const text = fs.readFileSync(path.join(PEERS, name), 'utf8').replace(/\{\{(\w+)\}\}/g, (_, word) => {
     if (known[word] === undefined) throw new Error(`${name} asks for ${word}`)
@@ -30,6 +33,9 @@ const filled = (name, needs, words) => {
   fs.writeFileSync(file, text)
   return file
 }
+
+// Who a server runs as.
+const userFor = ({ user }) => process.getuid() === 0 ? user : os.userInfo().username
 
 // The first match in what a program says of its version.
 const said = (argv, pattern) => {
@@ -45,7 +51,7 @@ const larder = {
   version: program => said([program, '--version'], /larder-proxy (\S+)/),
   argv: needs => [needs.program, '--listen', `127.0.0.1:${needs.port}`, '--admin', `127.0.0.1:${needs.h2Port}`,
     '--upstream', `http://127.0.0.1:${needs.originPort}`, '--log-level', 'warn', '--memory', needs.memory ?? `${needs.storeMib}MiB`,
-    '--connections-max', String(CONNECTIONS), '--client-idle-timeout', '1h',
+    '--connections-max', String(connectionsMax()), '--client-idle-timeout', '1h',
     ...needs.redisPort ? ['--redis', `redis://127.0.0.1:${needs.redisPort}`] : []],
   // Its second port is the admin's: HTTP/2 is spoken on the first.
   h2Port: needs => needs.port
@@ -109,6 +115,7 @@ const silence = program => {
 }
 
 const trafficserver = {
+  user: 'trafficserver', // not as root
   version: program => said([program, '-V'], /Traffic Server (\S+)/),
   h2Port: needs => needs.port,
   argv: needs => {
@@ -117,7 +124,7 @@ const trafficserver = {
       fs.chmodSync(path.join(needs.dir, folder), 0o777)
     }
     const words = {
-      USER: asRoot ? 'trafficserver' : os.userInfo().username,
+      USER: userFor(trafficserver),
       RAM_BYTES: needs.storeMib * 2 ** 20,
       // One place of the directory for each key, and as many to spare.
       AVERAGE_BYTES: needs.keys > 10_000 ? 1500 : 8000
@@ -129,10 +136,11 @@ const trafficserver = {
 }
 
 const squid = {
+  user: 'proxy', // not as root
   version: program => said([program, '-v'], /Version (\S+)/),
   // One worker needs no process that watches it. The name keeps its shared memory apart from another's.
   argv: needs => [needs.program, needs.threads === 1 ? '-N' : '--foreground', '-n', `bench${process.pid}`,
-    '-f', filled('squid.conf', needs, { USER: asRoot ? 'proxy' : os.userInfo().username })]
+    '-f', filled('squid.conf', needs, { USER: userFor(squid) })]
 }
 
 // In the order of the tables. `program` is looked up on PATH unless the command line names one.

@@ -138,12 +138,14 @@ export const syscalls = async contender => {
   const { bench } = contender
   const log = path.join(bench.scratch, 'strace.log')
   const watched = tree(contender.child.pid).flatMap(pid => ['-p', String(pid)])
+  fs.rmSync(log, { force: true })
   const strace = launch(['strace', '-f', '-c', '-qq', '-o', log, ...watched], { cores: bench.loadCores })
   await sleep(500)
   const { requests, fault } = await contender.load(STRACE_S)
   strace.kill('SIGINT')
   await strace.ended
   if (fault) throw new NoResult(`while watched: ${fault}`)
+  if (!fs.existsSync(log) || fs.statSync(log).size === 0) throw new NoResult('strace may not watch it')
   return countSyscalls(fs.readFileSync(log, 'utf8'), requests)
 }
 

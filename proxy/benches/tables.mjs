@@ -33,10 +33,13 @@ const INSTEAD = {
   startup: [spreaded('ms to the first answer', 'start_ms'), against('start_ms'), ['MiB then', of => digits(of('memory_bytes')?.median / 2 ** 20)]]
 }
 
+const FIGURES = ['requests_per_s', 'start_ms']
+const hasResult = (table, row, cores, server) => FIGURES.some(figure => table.of(row, cores, server, figure))
+
 // The cells of a row's table, its head first; columns that say nothing are left out.
 export const rowCells = (table, row, cores) => {
   const columns = INSTEAD[row] ?? [...LOADED, ...BESIDES[row] ?? []]
-  const servers = table.servers(row, cores).filter(server => ['requests_per_s', 'start_ms'].some(figure => table.of(row, cores, server, figure)))
+  const servers = table.servers(row, cores).filter(server => hasResult(table, row, cores, server))
   const lines = servers.map(server => columns.map(([, cell]) => cell(
     figure => table.of(row, cores, server, figure), figure => table.of(row, cores, 'larder', figure),
     figure => table.word(row, cores, server, figure))))
@@ -48,10 +51,11 @@ export const rowCells = (table, row, cores) => {
   ]
 }
 
-// Who has no result in a row, and why.
+// Who has no result in a row, or in a round of it, and why.
 export const missing = (table, row, cores) => {
   const faulty = table.servers(row, cores).map(server => [server, table.word(row, cores, server, 'fault')]).filter(([, why]) => why)
-  return [...Object.entries(LEFT_OUT[row] ?? {}), ...faulty].map(([server, why]) => `${SERVERS[server].title}: ${why.split('\n')[0]}`)
+  return [...Object.entries(LEFT_OUT[row] ?? {}), ...faulty].map(([server, why]) =>
+    `${SERVERS[server].title}${hasResult(table, row, cores, server) ? ', a round' : ''}: ${why.split('\n')[0]}`)
 }
 
 export const rowTitle = (row, cores) => `${ROWS[row].title}, ${cores === 1 ? 'one core' : 'two cores'}`
@@ -63,5 +67,5 @@ const aligned = lines => {
 }
 
 export const rowTable = (table, row, cores) => [
-  rowTitle(row, cores), aligned(rowCells(table, row, cores)), ...missing(table, row, cores).map(line => `  left out: ${line}`)
+  rowTitle(row, cores), aligned(rowCells(table, row, cores)), ...missing(table, row, cores).map(line => `  no result: ${line}`)
 ].join('\n')

@@ -35,7 +35,7 @@ export class Contender {
     this.log = path.join(bench.scratch, `${path.basename(this.dir)}.log`)
     const argv = this.server.argv(needs)
     this.began = performance.now()
-    this.child = launch(argv, { cores: bench.serverCores, log: this.log })
+    this.child = launch(argv, { cores: bench.serverCores, log: this.log, user: this.server.user })
     const ready = await until(READY_S, () => this.child.exitCode === null && this.ask().then(({ status }) => status < 500, () => false), 1)
     this.startMs = performance.now() - this.began
     if (!ready) throw new NoResult(`did not start: ${fs.readFileSync(this.log, 'utf8').trim().slice(-400)}`)

@@ -30,11 +30,20 @@ fn main() -> anyhow::Result<()> {
     // It lives as long as the process, and a reference costs no counting.
     let answers = Answers::new(answer);
     let answers: &'static Answers = Box::leak(Box::new(answers));
+    runtime(threads)?.block_on(async move { tokio::spawn(accept(address, answers)).await? })
+}
+
+/// One thread needs no queues that others can steal from.
+fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    if threads == 1 {
+        return tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build();
+    }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_io()
-        .build()?
-        .block_on(async move { tokio::spawn(accept(address, answers)).await? })
+        .build()
 }
 
 /// The answer many times in a row, so that any number of them is one slice.
