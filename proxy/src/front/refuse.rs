@@ -58,7 +58,8 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 }
 
 async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
-    let mut scrap = [0; 4096];
+    // Not in the future itself: every connection that waits would have room for it.
+    let mut scrap = vec![0; 4096];
     let mut read = 0;
     while read < LINGER_BYTES_MAX {
         match stream.read(&mut scrap).await {

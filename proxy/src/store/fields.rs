@@ -15,14 +15,20 @@ const LINE_END: &[u8] = b"\r\n";
 
 /// Field lines, each `Name: value` and CR LF, names spelt as people write them. All of it is one buffer of its own, so that it
 /// keeps nothing else alive.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FieldLines {
     text: Bytes,
-    kind: Kind,
+    /// Before a body of which length they can be sent as they are; [`UNSENDABLE`] for none.
+    body_bytes: u64,
+    /// They hold lines that [`is_replaced`].
+    replaced: bool,
 }
 
+/// No body is as long.
+const UNSENDABLE: u64 = u64::MAX;
+
 /// What has to be known of the lines before they are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Kind {
     dates: u32,
     /// `Content-Length` lines, and the last one's number.
@@ -88,9 +94,11 @@ impl Builder {
     }
 
     pub(super) fn finish(self) -> FieldLines {
+        let once = self.kind.dates == 1 && self.kind.lengths == 1;
         FieldLines {
             text: Bytes::from(self.text.into_boxed_slice()),
-            kind: self.kind,
+            body_bytes: self.kind.length.filter(|_| once).unwrap_or(UNSENDABLE),
+            replaced: self.kind.replaced,
         }
     }
 }
@@ -103,9 +111,7 @@ impl FieldLines {
 
     /// Can they be sent as they are, before a body of this length: but for lines that [`is_replaced`] when that is true?
     pub fn sendable(&self, body_bytes: u64) -> Option<bool> {
-        let kind = &self.kind;
-        let sound = kind.dates == 1 && kind.lengths == 1 && kind.length == Some(body_bytes);
-        sound.then_some(kind.replaced)
+        (self.body_bytes == body_bytes && body_bytes != UNSENDABLE).then_some(self.replaced)
     }
 
     /// Name and value of each line.
@@ -172,6 +178,12 @@ impl From<&HeaderMap> for FieldLines {
             let _ = lines.push(name.as_str().as_bytes(), value.as_bytes());
         }
         lines.finish()
+    }
+}
+
+impl Default for FieldLines {
+    fn default() -> Self {
+        Builder::default().finish()
     }
 }
 

@@ -108,10 +108,37 @@ pub(super) enum InMemory {
 #[derive(Debug)]
 struct Slot {
     spec: Option<VarySpec>,
-    variants: Box<[Arc<Held>]>,
+    variants: Variants,
     bytes: u64,
     chances: Chances,
     totals: Arc<Totals>,
+}
+
+/// One or more; mostly one, which needs no list.
+#[derive(Debug)]
+enum Variants {
+    One([Arc<Held>; 1]),
+    Many(Box<[Arc<Held>]>),
+}
+
+impl std::ops::Deref for Variants {
+    type Target = [Arc<Held>];
+
+    fn deref(&self) -> &[Arc<Held>] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl From<Vec<Arc<Held>>> for Variants {
+    fn from(variants: Vec<Arc<Held>>) -> Self {
+        match <[Arc<Held>; 1]>::try_from(variants) {
+            Ok(one) => Self::One(one),
+            Err(variants) => Self::Many(variants.into()),
+        }
+    }
 }
 
 /// What the whole tier holds, and may hold.
