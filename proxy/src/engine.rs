@@ -158,6 +158,11 @@ impl Engine {
         })
     }
 
+    /// The most that bodies on their way held at once since this was last asked, in bytes.
+    pub fn bodies_peak_bytes(&self) -> u64 {
+        self.fills.peak_bytes() as u64
+    }
+
     /// Answers a request, or says that it passes. `now` is the time of the request.
     pub async fn answer(self: &Arc<Self>, request: &Request<'_>, now: SystemTime) -> Answer {
         let plan = match self.plan(request) {

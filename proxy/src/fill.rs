@@ -20,6 +20,8 @@ const WINDOW_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Budget {
     held_bytes: AtomicUsize,
+    /// The most of it since it was last asked for.
+    peak_bytes: AtomicUsize,
     bytes_max: usize,
 }
 
@@ -27,6 +29,7 @@ impl Budget {
     pub fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             held_bytes: AtomicUsize::new(0),
+            peak_bytes: AtomicUsize::new(0),
             bytes_max,
         })
     }
@@ -36,7 +39,14 @@ impl Budget {
     }
 
     pub(crate) fn take(&self, bytes: usize) {
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.peak_bytes.fetch_max(before + bytes, Ordering::Relaxed);
+    }
+
+    /// The most that was held at once since this was last asked.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        self.peak_bytes.swap(held, Ordering::Relaxed)
     }
 
     pub(crate) fn give_back(&self, bytes: usize) {

@@ -56,6 +56,7 @@ async fn serve(config: Config, upgrade: bool) -> anyhow::Result<()> {
     let (server, takeover) = bind(config, settings.as_ref().filter(|_| upgrade)).await?;
     let signals = Signals::listen()?;
     server.warm_up().await;
+    server.heed_own_size();
     let offer = settings
         .map(|settings| anyhow::Ok((settings, server.sockets()?)))
         .transpose()?;

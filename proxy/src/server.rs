@@ -27,6 +27,11 @@ use tokio::time::Instant;
 /// Redis takes a few milliseconds to connect to; a process that serves before that asks the API for what Redis has.
 const REDIS_WAIT_MAX: Duration = Duration::from_millis(300);
 
+/// How often the process's size is looked at.
+const SIZE_INTERVAL: Duration = Duration::from_secs(1);
+/// What a client's connection may take while it is answered.
+const CONNECTION_BYTES: u64 = 128 * 1024;
+
 /// Why serving ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stop {
@@ -95,6 +100,29 @@ impl Server {
         self.desk.store.settled(REDIS_WAIT_MAX).await;
     }
 
+    /// From now on stores less when the process is larger than its budget allows. For a process that serves nothing else.
+    pub fn heed_own_size(&self) {
+        let desk = self.desk.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SIZE_INTERVAL);
+            let mut bodies = 0;
+            loop {
+                ticks.tick().await;
+                let connections = desk.front.connections() * CONNECTION_BYTES;
+                // A body is there twice, as it comes and in one piece; and its pages stay for a while.
+                bodies = (bodies - bodies / 64).max(2 * desk.engine.bodies_peak_bytes());
+                match resident_bytes() {
+                    Some(bytes) => {
+                        let own = bytes.saturating_sub(connections).saturating_sub(bodies);
+                        desk.store.heed_process(own);
+                    }
+                    // Only Linux says.
+                    None => return,
+                }
+            }
+        });
+    }
+
     /// Serves until `stop` resolves, then drains.
     pub async fn run(self, stop: impl Future<Output = Stop> + Send) -> anyhow::Result<()> {
         let (drain, draining) = watch::channel(false);
@@ -125,6 +153,13 @@ impl Server {
         self.desk.store.leave().await;
         Ok(())
     }
+}
+
+/// What the kernel counts of this process.
+fn resident_bytes() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let resident: u64 = pages.split(' ').nth(1)?.parse().ok()?;
+    Some(resident.saturating_mul(rustix::param::page_size() as u64))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -14,10 +14,11 @@ mod purges;
 mod redis;
 mod screen;
 mod seal;
+mod squeeze;
 mod worth;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
@@ -219,6 +220,8 @@ impl Removals {
 pub struct Store {
     memory: Arc<Memory>,
     memory_bytes_max: u64,
+    /// What the process is too large by.
+    squeeze_bytes: AtomicU64,
     /// Removals by this process, for the order of stores and removals.
     purges: Arc<Purges>,
     log: Arc<Log>,
@@ -257,6 +260,7 @@ impl Store {
         Self {
             memory,
             memory_bytes_max,
+            squeeze_bytes: AtomicU64::new(0),
             purges,
             log,
             redis: redis.map(Arc::new),
@@ -423,7 +427,7 @@ impl Store {
         if verdict == Verdict::Dead {
             return (Put::Invalidated, None);
         }
-        self.memory.leave_room(self.log.size().1 as u64);
+        self.leave_room();
         let entry = Arc::new(entry);
         let stored = self.purges.unless_purged(&entry.key, mark.moment, || {
             self.memory.put(Arc::clone(&entry), version, now)
@@ -507,6 +511,21 @@ impl Store {
             memory,
             redis: Some(removed?),
         })
+    }
+
+    /// Makes less or more room for stored responses by the process's size, in bytes and without what clients' connections
+    /// and bodies on their way take. To be told every second or so.
+    pub fn heed_process(&self, process_bytes: u64) {
+        let squeeze = self.squeeze_bytes.load(Ordering::Relaxed);
+        let squeeze = squeeze::next(squeeze, process_bytes, self.memory_bytes_max);
+        self.squeeze_bytes.store(squeeze, Ordering::Relaxed);
+        self.leave_room();
+    }
+
+    fn leave_room(&self) {
+        let purges = self.log.size().1 as u64;
+        let squeeze = self.squeeze_bytes.load(Ordering::Relaxed);
+        self.memory.leave_room(purges.saturating_add(squeeze));
     }
 
     /// How full memory is.

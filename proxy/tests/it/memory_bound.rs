@@ -235,7 +235,8 @@ async fn stays_small(memory_mib: u64, kind: Flood, requests: u64, redis: Option<
         bound / 1024
     );
     assert!(most <= bound, "{most} bytes resident, {bound} allowed");
-    let full = memory_mib * MIB * 7 / 10;
+    // Two tenths are the allocator's, and up to one is given up when the process is too large all the same.
+    let full = memory_mib * MIB * 6 / 10;
     assert!(kind == Flood::Unstorable || bytes >= full, "{bytes} stored");
 }
 
