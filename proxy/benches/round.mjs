@@ -6,7 +6,7 @@ import { originCount, probe } from './probe.mjs'
 import { ROWS } from './rows.mjs'
 import { SERVERS } from './servers.mjs'
 import { hold, keys, redis, startup, syscalls } from './special.mjs'
-import { Contender, NoResult } from './turn.mjs'
+import { Contender } from './turn.mjs'
 
 // Before the first round, so that threads and connections to the API are there.
 const WARM_UP_S = 1
@@ -21,7 +21,7 @@ export const measureRow = async (name, bench) => {
     }
   }
   const lose = (server, round, error) => {
-    if (!(error instanceof NoResult)) throw error
+    throwFaultsOfOurs(error)
     console.log(`  ${SERVERS[server].title}, round ${round}: no result: ${error.message}`)
     tell(server, round, { fault: error.message })
   }
@@ -35,6 +35,9 @@ export const measureRow = async (name, bench) => {
   }
   return figures
 }
+
+// Whatever a server or a load does is no result of its, and the rest goes on for hours; what is wrong in here ends it.
+const throwFaultsOfOurs = error => { if (error instanceof TypeError || error instanceof ReferenceError) throw error }
 
 export const startOrigin = async bench => {
   const port = await freePort()
@@ -68,7 +71,7 @@ const turns = async ({ row, servers, bench, tell, lose }) => {
     if (!row.syscalls || bench.cores > 1) return
     for (const contender of contenders.filter(({ ready }) => ready)) {
       try { tell(contender.name, 0, await syscalls(contender)) } catch (error) {
-        if (!(error instanceof NoResult)) throw error
+        throwFaultsOfOurs(error)
         console.log(`  ${contender.title}: system calls were not counted: ${error.message}`) // its rounds stand all the same
       }
     }
