@@ -5,6 +5,7 @@
 //! grammar leaves it alone. The proxy counts what goes the short way.
 
 mod ask;
+mod pipeline;
 mod shelf;
 mod wire;
 

@@ -52,7 +52,7 @@ impl Answer {
     }
 
     /// Was this the last one on its connection?
-    fn closes(&self) -> bool {
+    pub(super) fn closes(&self) -> bool {
         self.field("connection") == Some("close")
     }
 
