@@ -7,11 +7,13 @@ mod directives;
 mod entry;
 mod head;
 mod key;
+mod lines;
 
 pub use directives::directives;
 pub use entry::entry;
 pub use head::head;
 pub use key::key;
+pub use lines::lines;
 
 #[cfg(test)]
 mod tests {
@@ -69,5 +71,9 @@ mod tests {
     #[test]
     fn the_properties_of_the_request_grammar_hold_round_the_seeds() {
         hold_on_seeds("head", super::head);
+    }
+    #[test]
+    fn the_properties_of_the_short_grammar_hold_round_the_seeds() {
+        hold_on_seeds("lines", super::lines);
     }
 }

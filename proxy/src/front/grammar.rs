@@ -2,6 +2,7 @@
 
 use super::chunks::Chunks;
 use super::head::{self, Body};
+use super::lines::{Head, Places};
 use super::parse::Parsed;
 use http::{HeaderMap, Method};
 
@@ -52,6 +53,40 @@ pub fn fields(head: &[u8]) -> Option<Fields> {
         target: parsed.target,
         headers: parsed.headers,
     })
+}
+
+/// Sees a head that the short grammar takes, where it lies.
+pub trait Reader {
+    fn read<F: larder_policy::Fields>(self, head: &Short<'_, F>);
+}
+
+/// What the front makes of a head that may be a hit's, without a map of its fields.
+#[derive(Debug)]
+pub struct Short<'a, F> {
+    pub method: &'a Method,
+    pub target: &'a str,
+    pub host: &'a str,
+    pub fields: &'a F,
+    pub head_bytes: usize,
+}
+
+/// Where the fields of heads lie that are read one after the other.
+#[derive(Debug, Default)]
+pub struct Room(Places);
+
+/// Shows the head at the beginning of these bytes; false when it is not for the short grammar.
+pub fn short(bytes: &[u8], room: &mut Room, reader: impl Reader) -> bool {
+    let Some(head) = Head::read(bytes, &mut room.0) else {
+        return false;
+    };
+    reader.read(&Short {
+        method: &head.method,
+        target: head.target,
+        host: head.host,
+        fields: &head.lines,
+        head_bytes: head.bytes,
+    });
+    true
 }
 
 /// Where chunked content ends that comes in these pieces, if it does.
