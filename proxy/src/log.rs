@@ -3,6 +3,8 @@
 //! What a stranger sends is escaped before it is written, so nobody can forge a line or move a terminal's cursor. The access line holds the
 //! request's target with its query, which may name people: keep logs accordingly. It never holds `Authorization`, cookies or the userinfo of a URL.
 
+mod json;
+
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
@@ -44,7 +46,10 @@ where
         .log_internal_errors(false);
     let layer = match format {
         LogFormat::Human => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true);
+            layer.map_event_format(json::AccessAside).boxed()
+        }
     };
     tracing_subscriber::registry().with(layer.with_filter(filter(level)))
 }
@@ -62,6 +67,9 @@ fn filter(level: LogLevel) -> Targets {
         .with_target("larder_proxy", ours)
         .with_default(libraries)
 }
+
+/// Where access lines come from, as far as the log is concerned.
+const ACCESS: &str = "larder_proxy::access";
 
 /// What an access line tells.
 #[derive(Clone, Copy, Debug)]
@@ -86,13 +94,13 @@ pub struct Access<'a> {
 
 /// Whether anybody gets access lines.
 pub fn logs_access() -> bool {
-    tracing::enabled!(target: "larder_proxy::access", tracing::Level::INFO)
+    tracing::enabled!(target: ACCESS, tracing::Level::INFO)
 }
 
 /// Writes one access line, at level info.
 pub fn access(access: &Access<'_>) {
     info!(
-        target: "larder_proxy::access",
+        target: ACCESS,
         method = %Escaped(access.method.as_str()),
         url = %Escaped(loggable(access.target)),
         status = access.status,

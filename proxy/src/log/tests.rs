@@ -95,6 +95,47 @@ fn a_json_line_is_one_flat_object() {
     );
 }
 
+/// One of each kind of field.
+macro_rules! odd_event {
+    ($target:expr, $text:expr) => {
+        info!(
+            target: $target,
+            text = $text,
+            debug = ?$text,
+            display = %$text,
+            nothing = None::<u64>,
+            number = 1.25,
+            no_number = f64::NAN,
+            below = -1_i64,
+            most = u64::MAX,
+            yes = true,
+            "message"
+        )
+    };
+}
+
+#[test]
+fn a_json_line_has_the_shape_of_all_others_and_is_read_back_whatever_is_in_it() {
+    let odd = "\"\\ \u{1} \u{7f}\u{e4}";
+    let text = logged(LogFormat::Json, LogLevel::Info, || {
+        odd_event!(ACCESS, odd);
+        odd_event!("larder_proxy::other", odd);
+    });
+    let mut lines = text.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let object = line.as_object_mut().unwrap();
+        let taken = ["timestamp", "target"].map(|name| object.remove(name).unwrap());
+        (line, taken[0].as_str().unwrap().len())
+    });
+    let (ours, theirs) = (lines.next().unwrap(), lines.next().unwrap());
+    assert_eq!(ours, theirs);
+    assert_eq!(
+        (&ours.0["text"], &ours.0["debug"]),
+        (&json!(odd), &json!(format!("{odd:?}")))
+    );
+    assert_eq!(lines.next(), None);
+}
+
 #[test]
 fn a_human_line_says_the_same() {
     let text = logged(LogFormat::Human, LogLevel::Info, || log_one("/articles"));
