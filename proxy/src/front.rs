@@ -214,6 +214,7 @@ impl Front {
             {
                 Idle::Left(Left::Unread) => {
                     let unread = std::mem::take(&mut waiting.unread);
+                    first &= !waiting.has_asked;
                     // Boxed, so that a connection that waits is as small as one that only waits.
                     let general = self.general(socket, &unread, client, first, &draining);
                     match Box::pin(general).await {

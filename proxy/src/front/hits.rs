@@ -34,6 +34,12 @@ const COPIED_BYTES_MAX: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Buffers {
     input: Box<[u8]>,
+    work: Work,
+}
+
+/// What answering is done in.
+#[derive(Debug)]
+struct Work {
     places: Places,
     out: Out,
 }
@@ -42,8 +48,10 @@ impl Default for Buffers {
     fn default() -> Self {
         Self {
             input: vec![0; READ_BYTES].into(),
-            places: Places::default(),
-            out: Out(Vec::with_capacity(GATHERED_BYTES_MAX + COPIED_BYTES_MAX)),
+            work: Work {
+                places: Places::default(),
+                out: Out(Vec::with_capacity(GATHERED_BYTES_MAX + COPIED_BYTES_MAX)),
+            },
         }
     }
 }
@@ -62,6 +70,8 @@ pub(super) struct Waiting {
     /// When it last sent anything, or began to be waited for.
     pub(super) spoke: Instant,
     pub(super) has_spoken: bool,
+    /// A request has been answered: what comes is no beginning of HTTP/2 any more.
+    pub(super) has_asked: bool,
 }
 
 impl Waiting {
@@ -72,6 +82,7 @@ impl Waiting {
             keys: KeyBuffer::default(),
             spoke: Instant::now(),
             has_spoken: false,
+            has_asked: false,
         }
     }
 }
@@ -129,29 +140,22 @@ impl Hits<'_> {
         waiting: &mut Waiting,
         context: &mut Context<'_>,
     ) -> Result<bool, Left> {
+        // The buffers stay where they are: this thread's next connections need them, even if this one's task should panic.
+        let Buffers { input, work } = buffers;
         if !waiting.unread.is_empty() {
             let unread = std::mem::take(&mut waiting.unread);
-            self.answer_all(&unread, buffers, socket, waiting, context)?;
+            self.answer_all(&unread, work, socket, waiting, context)?;
         }
         let mut has_read = false;
         loop {
-            let mut input = std::mem::take(&mut buffers.input);
-            let mut room = ReadBuf::new(&mut input);
-            let read = Pin::new(&mut *socket).poll_read(context, &mut room);
-            let filled = room.filled().len();
-            let answered = match read {
-                Poll::Pending => Ok(false),
-                Poll::Ready(Ok(())) if filled > 0 => {
-                    let bytes = input.get(..filled).unwrap_or_default();
-                    self.answer_all(bytes, buffers, socket, waiting, context)
-                        .map(|()| true)
+            let mut room = ReadBuf::new(input);
+            match Pin::new(&mut *socket).poll_read(context, &mut room) {
+                Poll::Pending => return Ok(has_read),
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    self.answer_all(room.filled(), work, socket, waiting, context)?;
+                    has_read = true;
                 }
-                Poll::Ready(_) => Err(Left::Closed),
-            };
-            buffers.input = input;
-            match answered? {
-                true => has_read = true,
-                false => return Ok(has_read),
+                Poll::Ready(_) => return Err(Left::Closed),
             }
         }
     }
@@ -160,7 +164,7 @@ impl Hits<'_> {
     fn answer_all(
         self,
         mut bytes: &[u8],
-        buffers: &mut Buffers,
+        work: &mut Work,
         socket: &mut TcpStream,
         waiting: &mut Waiting,
         context: &mut Context<'_>,
@@ -169,17 +173,18 @@ impl Hits<'_> {
         (waiting.spoke, waiting.has_spoken) = (started, true);
         let now = clock::now();
         while !bytes.is_empty() {
-            let batch = self.gather(bytes, buffers, waiting, now, started);
+            let batch = self.gather(bytes, work, waiting, now, started);
             bytes = bytes.get(batch.read..).unwrap_or_default();
-            let written = write(socket, &buffers.out.0, &batch.body, context);
+            let written = write(socket, &work.out.0, &batch.body, context);
             if batch.hits > 0 {
+                waiting.has_asked = true;
                 self.metrics.observe_hits(batch.hits, started.elapsed());
             }
             match written {
-                Ok(written) if written < buffers.out.0.len() + batch.body.len() => {
+                Ok(written) if written < work.out.0.len() + batch.body.len() => {
                     waiting.unread.extend_from_slice(bytes);
-                    let head = buffers.out.0.get(written..).unwrap_or_default().to_vec();
-                    let body_from = written.saturating_sub(buffers.out.0.len());
+                    let head = work.out.0.get(written..).unwrap_or_default().to_vec();
+                    let body_from = written.saturating_sub(work.out.0.len());
                     return Err(Left::Unwritten(head, batch.body.slice(body_from..)));
                 }
                 Ok(_) if batch.read == 0 => {
@@ -197,17 +202,17 @@ impl Hits<'_> {
     fn gather(
         self,
         bytes: &[u8],
-        buffers: &mut Buffers,
+        work: &mut Work,
         waiting: &mut Waiting,
         now: SystemTime,
         started: Instant,
     ) -> Batch {
         let mut batch = Batch::default();
-        let out = &mut buffers.out;
+        let out = &mut work.out;
         out.0.clear();
         while batch.body.is_empty() && out.0.len() < GATHERED_BYTES_MAX {
             let rest = bytes.get(batch.read..).unwrap_or_default();
-            let Some(head) = Head::read(rest, &mut buffers.places) else {
+            let Some(head) = Head::read(rest, &mut work.places) else {
                 break;
             };
             let asked = Asked::<Lines<'_>> {

@@ -423,3 +423,23 @@ async fn a_client_that_reads_nothing_holds_its_connection_for_a_while_only() {
         "what was cut must not look whole"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_begins_with_a_connection_and_never_behind_a_request() {
+    let upstream = counting("max-age=60").await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    proxy.get("/a").await;
+    for before in [get("/a"), get("/b")] {
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let sent = format!(
+            "{}{preface}",
+            before.replace("Host: a", &format!("Host: {}", proxy.clients))
+        );
+        let answer = proxy.raw(sent.as_bytes()).await;
+        let (first, second) = answer
+            .split_once("HTTP/1.1 505 ")
+            .expect("HTTP/1.1 goes on");
+        assert!(first.starts_with("HTTP/1.1 200 OK\r\n"), "{first}");
+        assert!(second.contains("\r\nConnection: close\r\n"), "{second}");
+    }
+}
