@@ -118,7 +118,10 @@ fn moment(name: &str, value: &[u8]) -> Option<(String, i64)> {
             Some((String::new(), i64::try_from(since.as_secs()).ok()?))
         }
         "cache-status" => {
-            let (before, after) = value.split_once("ttl=")?;
+            let Some((before, after)) = value.split_once("ttl=") else {
+                // The fetch for the request before it may not have ended yet.
+                return Some((value.replace("; collapsed", "; stored"), 0));
+            };
             let end = after.find(';').unwrap_or(after.len());
             Some((
                 format!("{before}{}", &after[end..]),
