@@ -96,7 +96,7 @@ pub enum Body {
     /// Being fetched, for several clients perhaps.
     Shared(fill::Reader),
     /// Being fetched, for this client alone.
-    Own(Box<UpstreamBody>),
+    Own(UpstreamBody),
 }
 
 impl Body {
@@ -377,9 +377,8 @@ impl Engine {
         entry: Option<Arc<Entry>>,
         forward: Forward,
     ) -> Answer {
-        let landed = self
-            .launch(Job::new(self, request, plan, entry, forward, None))
-            .await;
+        let job = Job::new(self, request, plan, entry, forward, None);
+        let landed = self.launch_alone(job).await;
         self.landed(request, landed, forward)
     }
 

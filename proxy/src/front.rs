@@ -308,7 +308,7 @@ impl Front {
         let (head_bytes, body) = match read {
             Read::Head { head_bytes, body } => (head_bytes, body),
             Read::Http2 => {
-                self.http2(socket, client, buffer, draining.clone()).await;
+                Box::pin(self.http2(socket, client, buffer, draining.clone())).await;
                 return None;
             }
             Read::Fault(fault) => {
@@ -340,9 +340,9 @@ impl Front {
                 None
             }
             Served::Passes => {
-                let socket = self
-                    .exchange(socket, client, &mut buffer, head_bytes, body, draining)
-                    .await?;
+                let exchange =
+                    self.exchange(socket, client, &mut buffer, head_bytes, body, draining);
+                let socket = Box::pin(exchange).await?;
                 Some((socket, buffer))
             }
         }

@@ -10,20 +10,21 @@ mod breaker;
 mod failover;
 mod framing;
 mod pass;
+mod pool;
 mod resolve;
 mod standing;
 
 use crate::config::{Config, Timeouts};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use larder_policy::{Failure, strip_hop_by_hop};
 pub use pass::Passing;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use pool::Pool;
 use resolve::Resolver;
 pub use standing::{Answered, Outage};
 use standing::{NoAnswer, Standing, Ticket};
@@ -66,12 +67,14 @@ pub struct UpstreamResponse {
 #[derive(Debug)]
 pub struct Interim {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    /// Boxed: each request has room for some of these, and hardly any comes.
+    pub headers: Box<HeaderMap>,
 }
 
 /// The upstream with its connections.
 pub struct Upstream {
-    connector: Connector<()>,
+    connector: TransportConnector,
+    pool: Arc<Pool>,
     resolver: Resolver,
     tls: bool,
     /// The name in the TLS handshake; never empty, for without one Pingora would not verify the certificate.
@@ -99,13 +102,14 @@ enum Attempt {
 impl Upstream {
     /// An upstream as the configuration names it. Nothing is resolved or connected yet.
     pub fn new(config: &Config) -> Arc<Self> {
-        let mut options = ConnectorOptions::new(POOLED_CONNECTIONS_MAX);
+        let mut options = ConnectorOptions::new(0);
         options.ca_file = config
             .upstream_ca
             .as_ref()
             .map(|path| path.display().to_string());
         Arc::new(Self {
-            connector: Connector::new(Some(options)),
+            connector: TransportConnector::new(Some(options)),
+            pool: Pool::new(config.timeouts.upstream_idle),
             resolver: Resolver::new(&config.upstream.host, config.upstream.port),
             tls: config.upstream.https,
             server_name: config.upstream.host.clone(),
@@ -151,9 +155,12 @@ impl Upstream {
         {
             return Err(outage.failure);
         }
-        let turn = timeout(TURN_WAIT_MAX, self.turns.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Failure::Overloaded);
+        let turn = match self.turns.clone().try_acquire_owned() {
+            Ok(turn) => turn,
+            Err(_) => timeout(TURN_WAIT_MAX, self.turns.clone().acquire_owned())
+                .await
+                .map_err(|_| Failure::Overloaded)?
+                .map_err(|_| Failure::Overloaded)?,
         };
         // Much may have become known while it waited for its turn.
         let ticket = self.standing.admit(&request.target)?;
@@ -165,9 +172,10 @@ impl Upstream {
             Err(failure) => Err((NoAnswer::unasked(failure), None)),
         };
         match found {
-            Ok((session, peer, place)) => {
+            Ok((session, address, place)) => {
                 ticket.answered(place);
-                let mut response = UpstreamResponse::new(session, peer, self.clone(), turn, began);
+                let mut response =
+                    UpstreamResponse::new(session, address, self.clone(), turn, began);
                 response.body.release_if_done().await;
                 Ok(response)
             }
@@ -185,16 +193,15 @@ impl Upstream {
         ticket: &Ticket,
         request: &UpstreamRequest,
         interim: Option<&mpsc::Sender<Interim>>,
-    ) -> Result<(HttpSession, HttpPeer, usize), (NoAnswer, Option<usize>)> {
+    ) -> Result<(Box<HttpSession>, SocketAddr, usize), (NoAnswer, Option<usize>)> {
         let mut failure = Failure::ConnectFailed;
         for attempt in 0..addresses.len() {
             let place = ticket.place(attempt, addresses.len());
             let Some(address) = addresses.get(place) else {
                 continue;
             };
-            let peer = self.peer_at(*address);
-            match self.attempt(&peer, request, interim).await {
-                Ok(session) => return Ok((session, peer, place)),
+            match self.attempt(*address, request, interim).await {
+                Ok(session) => return Ok((session, *address, place)),
                 Err(Attempt::NotConnected(why)) => {
                     ticket.not_connected(place, addresses.len());
                     failure = why;
@@ -212,24 +219,40 @@ impl Upstream {
         Err((NoAnswer::unasked(failure), None))
     }
 
+    /// A connection that waits for a request, or a new one; tells whether it has been used before.
+    async fn session(&self, address: SocketAddr) -> pingora::Result<(Box<HttpSession>, bool)> {
+        let pooled = self.pool.take(address, Instant::now());
+        let reused = pooled.is_some();
+        let stream = match pooled {
+            Some(stream) => stream,
+            None => {
+                let peer = self.peer_at(address);
+                // Boxed: rare, and larger than all the rest of a fetch.
+                Box::pin(self.connector.new_stream(&peer)).await?
+            }
+        };
+        Ok((Box::new(HttpSession::new(stream)), reused))
+    }
+
     async fn attempt(
         &self,
-        peer: &HttpPeer,
+        address: SocketAddr,
         request: &UpstreamRequest,
         interim: Option<&mpsc::Sender<Interim>>,
-    ) -> Result<HttpSession, Attempt> {
+    ) -> Result<Box<HttpSession>, Attempt> {
         for _ in 0..STALE_CONNECTIONS_MAX {
-            let connected = self.connector.get_http_session(peer).await;
-            let (mut session, reused) =
-                connected.map_err(|error| Attempt::NotConnected(classify(&error)))?;
-            session.set_read_timeout(peer.options.read_timeout);
-            session.set_write_timeout(peer.options.write_timeout);
+            let (mut session, reused) = self
+                .session(address)
+                .await
+                .map_err(|error| Attempt::NotConnected(classify(&error)))?;
             let exchanged = self.exchange(&mut session, request, interim).await;
             let Err(Silence {
                 mut error,
                 nothing_came,
             }) = exchanged
             else {
+                // From here on each piece has its own deadline.
+                session.read_timeout = Some(self.timeouts.upstream_read);
                 return Ok(session);
             };
             error.retry.decide_reuse(reused);
@@ -260,11 +283,11 @@ impl Upstream {
             session
                 .write_request_header(Box::new(request.to_pingora()?))
                 .await?;
-            session.finish_request_body().await?;
+            session.finish_body().await?;
             loop {
-                session.read_response_header().await?;
+                session.read_response().await?;
                 nothing_came = false;
-                let Some(head) = session.response_header() else {
+                let Some(head) = session.resp_header() else {
                     continue;
                 };
                 if !head.status.is_informational() {
@@ -305,17 +328,20 @@ struct Silence {
 
 impl Interim {
     fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let mut headers = headers.clone();
+        let mut headers = Box::new(headers.clone());
         strip_hop_by_hop(&mut headers);
         Self { status, headers }
     }
 }
 
-/// Idle connections kept for reuse, over all worker threads.
-const POOLED_CONNECTIONS_MAX: usize = 256;
-
 impl UpstreamRequest {
     fn to_pingora(&self) -> pingora::Result<RequestHeader> {
+        if let Some(uri) = self.uri() {
+            let (mut parts, ()) = http::Request::new(()).into_parts();
+            (parts.method, parts.uri) = (self.method.clone(), uri);
+            parts.headers = self.headers.clone();
+            return Ok(parts.into());
+        }
         let mut head = RequestHeader::build(
             self.method.clone(),
             self.target.as_bytes(),
@@ -325,6 +351,13 @@ impl UpstreamRequest {
             head.append_header(name.clone(), value.clone())?;
         }
         Ok(head)
+    }
+
+    /// The target, when it is spelt the same as a URI.
+    fn uri(&self) -> Option<Uri> {
+        let uri = Uri::try_from(self.target.as_str()).ok()?;
+        let is_same = uri.path_and_query()?.as_str() == self.target && uri.authority().is_none();
+        is_same.then_some(uri)
     }
 }
 
@@ -348,8 +381,8 @@ pub fn classify(error: &Error) -> Failure {
 /// A response body, read from the connection chunk by chunk. Read to its end, the connection goes back to the pool;
 /// dropped before, the connection is closed, so that no rest of it can reach the next answer.
 pub struct UpstreamBody {
-    session: Option<HttpSession>,
-    peer: HttpPeer,
+    session: Option<Box<HttpSession>>,
+    address: SocketAddr,
     upstream: Arc<Upstream>,
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -364,13 +397,13 @@ impl std::fmt::Debug for UpstreamBody {
 
 impl UpstreamResponse {
     fn new(
-        session: HttpSession,
-        peer: HttpPeer,
+        session: Box<HttpSession>,
+        address: SocketAddr,
         upstream: Arc<Upstream>,
         turn: OwnedSemaphorePermit,
         began: Instant,
     ) -> Self {
-        let head = session.response_header();
+        let head = session.resp_header();
         let status = head.map_or(StatusCode::BAD_GATEWAY, |head| head.status);
         let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
         Self {
@@ -378,7 +411,7 @@ impl UpstreamResponse {
             headers,
             body: UpstreamBody {
                 session: Some(session),
-                peer,
+                address,
                 upstream,
                 turn: Some(turn),
             },
@@ -393,7 +426,7 @@ impl UpstreamBody {
         let Some(session) = self.session.as_mut() else {
             return Ok(None);
         };
-        match session.read_response_body().await {
+        match session.read_body_bytes().await {
             Ok(Some(chunk)) => Ok(Some(chunk)),
             Ok(None) => {
                 self.release().await;
@@ -417,7 +450,7 @@ impl UpstreamBody {
         if self
             .session
             .as_mut()
-            .is_some_and(HttpSession::response_done)
+            .is_some_and(|session| session.is_body_done())
         {
             self.release().await;
         }
@@ -428,11 +461,13 @@ impl UpstreamBody {
         let Some(mut session) = self.session.take() else {
             return;
         };
-        if session.response_done() {
-            self.upstream
-                .connector
-                .release_http_session(session, &self.peer, self.peer.options.idle_timeout)
-                .await;
+        if !session.is_body_done() {
+            return;
+        }
+        // Unless one of the two has said that it is the last.
+        session.respect_keepalive();
+        if let Some(stream) = session.reuse().await {
+            self.upstream.pool.put(self.address, stream, Instant::now());
         }
     }
 }

@@ -2,7 +2,8 @@
 //! stored, or this one client alone.
 //!
 //! A fetch runs in a task of its own, so that a client that goes away does not take the answer from the others. It ends with
-//! its client only when nobody else can be waiting for it, or its answer can't be stored.
+//! its client only when nobody else can be waiting for it, or its answer can't be stored; one that nobody can join is
+//! its client's own work until its answer proves to be worth storing.
 
 use super::lease::Wish;
 use super::plan::CLIENT_CONDITIONS;
@@ -92,9 +93,15 @@ pub(super) enum Landed {
     Own {
         status: StatusCode,
         headers: HeaderMap,
-        body: Box<UpstreamBody>,
+        body: UpstreamBody,
         stored: Stored,
     },
+}
+
+/// What the upstream said, and when.
+pub(super) struct Received {
+    pub(super) result: Result<UpstreamResponse, Failure>,
+    pub(super) times: Exchange,
 }
 
 /// A fetch to be made.
@@ -249,48 +256,80 @@ impl Engine {
         let (landed, landing) = oneshot::channel();
         let engine = self.clone();
         tokio::spawn(async move { engine.lead(job, landed).await });
-        async {
-            landing
-                .await
-                .unwrap_or(Landed::Ended(Ended::Failed(Failure::Internal)))
-        }
+        given(landing)
+    }
+
+    /// Makes a fetch that nobody can join, which ends with its client. Only what is to be stored outlives that.
+    pub(super) async fn launch_alone(self: &Arc<Self>, mut job: Job) -> Landed {
+        let received = self.ask(&mut job).await;
+        let engine = self.clone();
+        let (landed, landing) = oneshot::channel();
+        match received {
+            Received {
+                result: Ok(response),
+                times,
+            } if !job.is_conditional() && job.part.is_none() => {
+                match self.new_keepable(&job, &response, times) {
+                    Err(stored) => return self.own(&job, response, stored),
+                    Ok(keep) => tokio::spawn(async move {
+                        engine.keep(job, landed, response, keep, times).await;
+                    }),
+                }
+            }
+            received => tokio::spawn(async move { engine.make_use(job, landed, received).await }),
+        };
+        given(landing).await
     }
 
     pub(super) async fn run(&self, mut job: Job, mut landed: oneshot::Sender<Landed>) {
-        let request_time = clock::now();
-        let started = Instant::now();
-        let interim = job.interim.take();
-        let fetch = self.upstream.fetch(&job.upstream, interim.as_ref());
-        let result = if job.permit.is_some() {
-            fetch.await
+        let received = if job.permit.is_some() {
+            self.ask(&mut job).await
         } else {
             // Nobody can join it: when its client goes, it would only keep others from their turn.
             tokio::select! {
-                result = fetch => result,
+                received = self.ask(&mut job) => received,
                 () = landed.closed() => return,
             }
         };
+        self.make_use(job, landed, received).await;
+    }
+
+    /// Asks the upstream, and takes down how it went.
+    pub(super) async fn ask(&self, job: &mut Job) -> Received {
+        let request_time = clock::now();
+        let started = Instant::now();
+        let interim = job.interim.take();
+        let result = self.upstream.fetch(&job.upstream, interim.as_ref()).await;
+        let took = started.elapsed();
         // What timed out took at least as long.
         if matches!(result, Ok(_) | Err(Failure::UpstreamTimeout)) {
             let mut usual = job.usual.lock().unwrap_or_else(PoisonError::into_inner);
-            usual.observe(started.elapsed());
+            usual.observe(took);
         }
         match &result {
             Err(Failure::UpstreamAway { .. }) => self.metrics.count_refused(),
-            result => self
-                .metrics
-                .observe_upstream(started.elapsed(), result.is_ok()),
+            result => self.metrics.observe_upstream(took, result.is_ok()),
         }
+        let times = Exchange {
+            request_time,
+            response_time: clock::now(),
+        };
+        Received { result, times }
+    }
+
+    /// Whatever came: an answer for its client, and perhaps for others.
+    pub(super) async fn make_use(
+        &self,
+        mut job: Job,
+        landed: oneshot::Sender<Landed>,
+        Received { result, times }: Received,
+    ) {
         let response = match result {
             Ok(response) => response,
             Err(Failure::UpstreamBroken) if job.part.is_some() => {
                 return self.ask_for_whole(job, landed).await;
             }
             Err(failure) => return self.failed(&job, landed, failure),
-        };
-        let times = Exchange {
-            request_time,
-            response_time: clock::now(),
         };
         if response.status == StatusCode::NOT_MODIFIED && job.is_conditional() {
             return self.validated(job, landed, response, times).await;
@@ -357,22 +396,39 @@ impl Engine {
         response: UpstreamResponse,
         times: Exchange,
     ) {
-        let keep = match job.upstream.method == Method::GET {
-            true => self.keepable(&job, response.status, &response.headers, times),
+        match self.new_keepable(&job, &response, times) {
+            Ok(keep) => self.keep(job, landed, response, keep, times).await,
+            Err(stored) => self.to_its_client(&job, landed, response, stored),
+        }
+    }
+
+    /// May a new response be kept? Else the reason why it isn't stored.
+    pub(super) fn new_keepable(
+        &self,
+        job: &Job,
+        response: &UpstreamResponse,
+        times: Exchange,
+    ) -> Result<Keep, Stored> {
+        if job.upstream.method != Method::GET {
             // Its answer has no content to keep.
-            false => Err(NotStorable::Method),
-        };
-        let keep = keep.map_err(Stored::No).and_then(|keep| {
-            if self.is_too_large(&response.headers) {
-                Err(Stored::TooLarge)
-            } else {
-                Ok(keep)
-            }
-        });
-        let keep = match keep {
-            Ok(keep) => keep,
-            Err(stored) => return self.to_its_client(&job, landed, response, stored),
-        };
+            return Err(Stored::No(NotStorable::Method));
+        }
+        let keep = self.keepable(job, response.status, &response.headers, times);
+        match keep {
+            Ok(_) if self.is_too_large(&response.headers) => Err(Stored::TooLarge),
+            keep => keep.map_err(Stored::No),
+        }
+    }
+
+    /// A new response that may be kept: into the store and to all who wait.
+    pub(super) async fn keep(
+        &self,
+        job: Job,
+        landed: oneshot::Sender<Landed>,
+        response: UpstreamResponse,
+        keep: Keep,
+        times: Exchange,
+    ) {
         self.flights.unmark(&job.flight);
         let mut headers = fields_to_store(&response.headers);
         insert_date(&mut headers, times.response_time);
@@ -464,6 +520,12 @@ impl Engine {
         response: UpstreamResponse,
         stored: Stored,
     ) {
+        // When the client has gone, the response is dropped here and its connection closed.
+        drop(landed.send(self.own(job, response, stored)));
+    }
+
+    /// A response for one client alone.
+    pub(super) fn own(&self, job: &Job, response: UpstreamResponse, stored: Stored) -> Landed {
         // A failing upstream says nothing of the next answer, and a caller's own answer nothing of other callers'.
         let says_nothing_of_others = response.status.is_server_error()
             || matches!(stored, Stored::No(NotStorable::RequestNoStore));
@@ -474,14 +536,12 @@ impl Engine {
         let (mut headers, mut body) = (response.headers, response.body);
         strip_hop_by_hop(&mut headers);
         body.leave_turn();
-        let own = Landed::Own {
+        Landed::Own {
             status: response.status,
             headers,
-            body: Box::new(body),
+            body,
             stored,
-        };
-        // When the client has gone, the response is dropped here and its connection closed.
-        drop(landed.send(own));
+        }
     }
 
     fn remember_unshareable(&self, job: &Job) {
@@ -596,6 +656,12 @@ impl Coming {
         };
         Some(partial::settled(entry))
     }
+}
+
+/// What the task of a fetch gives its client.
+async fn given(landing: oneshot::Receiver<Landed>) -> Landed {
+    let landed = landing.await;
+    landed.unwrap_or(Landed::Ended(Ended::Failed(Failure::Internal)))
 }
 
 /// How long ago, in whole milliseconds, rounded up: nothing takes no time at all.

@@ -20,6 +20,9 @@ use tokio::time::timeout;
 /// Pieces up to this size are gathered and written together; larger ones are written from where they lie.
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
 
+/// Room for a head and a small body: what most responses are.
+const GATHERED_BYTES_FIRST: usize = 2 * 1024;
+
 /// How the end of the content is told (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -192,7 +195,7 @@ impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
     pub(super) fn new(stream: &'a mut S, patience: Duration) -> Self {
         Self {
             stream,
-            gathered: Vec::with_capacity(1024),
+            gathered: Vec::with_capacity(GATHERED_BYTES_FIRST),
             patience,
             content_bytes: 0,
             is_begun: false,

@@ -43,7 +43,7 @@ pub(super) async fn response(session: &mut Session, response: Response) -> pingo
 /// Writes an interim response (RFC 9110 §15.2).
 pub(super) async fn interim(session: &mut Session, interim: &Interim) -> pingora::Result<()> {
     let mut head = ResponseHeader::build(interim.status, Some(interim.headers.len()))?;
-    for (name, value) in &interim.headers {
+    for (name, value) in interim.headers.iter() {
         head.append_header(spelled(name), value.clone())?;
     }
     session.write_response_header(Box::new(head), false).await
