@@ -2,7 +2,8 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, EXPECT, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+    IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method};
 
@@ -147,24 +148,24 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in listed {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }
 
 /// Fields of one connection, whether or not `Connection` lists them.
-const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
+static HOP_BY_HOP: [HeaderName; 11] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
 ];
 
 fn connection_listed(headers: &impl Fields) -> impl Iterator<Item = HeaderName> {
@@ -179,7 +180,7 @@ fn connection_listed(headers: &impl Fields) -> impl Iterator<Item = HeaderName> 
 pub(crate) fn lists_end_to_end_fields(headers: &impl Fields) -> bool {
     let is_of_one_hop = |member: &[u8]| {
         let mut known = HOP_BY_HOP.iter();
-        known.any(|name| name.as_bytes().eq_ignore_ascii_case(member))
+        known.any(|name| name.as_str().as_bytes().eq_ignore_ascii_case(member))
     };
     headers
         .lines(&CONNECTION)

@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
 
 /// RFC 9110 §4.1 asks for at least 8000 octets; longer targets are passed, not stored.
 const TARGET_BYTES_MAX: usize = 8192;
@@ -49,11 +50,11 @@ impl QueryRules {
     }
 }
 
-/// Names and prefixes of parameters that say where a visitor came from.
+/// Names and prefixes of parameters that say where a visitor came from. Cheap to clone: every fetch holds its route's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackingParameters {
-    names: Vec<String>,
-    prefixes: Vec<String>,
+    names: Arc<[String]>,
+    prefixes: Arc<[String]>,
 }
 
 const TRACKING: [&str; 20] = [
@@ -81,29 +82,31 @@ const TRACKING: [&str; 20] = [
 
 impl Default for TrackingParameters {
     fn default() -> Self {
-        Self::new(TRACKING)
+        static DEFAULT: LazyLock<TrackingParameters> =
+            LazyLock::new(|| TrackingParameters::new(TRACKING));
+        DEFAULT.clone()
     }
 }
 
 impl TrackingParameters {
     /// None at all.
     pub fn none() -> Self {
-        Self {
-            names: Vec::new(),
-            prefixes: Vec::new(),
-        }
+        Self::new::<&str>([])
     }
 
     /// Names as they are; a trailing `*` makes a prefix.
     pub fn new<S: AsRef<str>>(list: impl IntoIterator<Item = S>) -> Self {
-        let mut parameters = Self::none();
+        let (mut names, mut prefixes) = (Vec::new(), Vec::new());
         for entry in list {
             match entry.as_ref().strip_suffix('*') {
-                Some(prefix) => parameters.prefixes.push(prefix.to_owned()),
-                None => parameters.names.push(entry.as_ref().to_owned()),
+                Some(prefix) => prefixes.push(prefix.to_owned()),
+                None => names.push(entry.as_ref().to_owned()),
             }
         }
-        parameters
+        Self {
+            names: names.into(),
+            prefixes: prefixes.into(),
+        }
     }
 
     fn contains(&self, name: &[u8]) -> bool {
