@@ -134,3 +134,123 @@ fn is_quiet(stream: &mut Stream) -> bool {
         .poll(&mut Context::from_waker(Waker::noop()))
         .is_pending()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    const IDLE_MAX: Duration = Duration::from_secs(60);
+
+    /// An upstream's address, and both ends of some connections to it.
+    async fn connected(count: usize) -> (SocketAddr, Vec<(Stream, TcpStream)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut both = Vec::new();
+        for _ in 0..count {
+            let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let ours: Stream =
+                Box::new(pingora::protocols::l4::stream::Stream::from(ours.unwrap()));
+            both.push((ours, theirs.unwrap().0));
+        }
+        (address, both)
+    }
+
+    fn waiting(pool: &Pool) -> usize {
+        pool.idle().connections.len()
+    }
+
+    #[tokio::test]
+    async fn the_connection_used_last_is_taken_first_and_only_for_its_address() {
+        let (pool, now) = (Pool::new(IDLE_MAX), Instant::now());
+        let (address, both) = connected(3).await;
+        let mut ids = Vec::new();
+        let mut theirs = Vec::new();
+        for (stream, their) in both {
+            ids.push(stream.id());
+            theirs.push(their);
+            pool.put(address, stream, now);
+        }
+        assert!(pool.take("127.0.0.1:1".parse().unwrap(), now).is_none());
+        let taken: Vec<_> = std::iter::from_fn(|| Some(pool.take(address, now)?.id())).collect();
+        ids.reverse();
+        assert_eq!(taken, ids);
+    }
+
+    #[tokio::test]
+    async fn one_that_has_waited_too_long_is_ended() {
+        let (pool, now) = (Pool::new(IDLE_MAX), Instant::now());
+        let (address, mut both) = connected(2).await;
+        let (old, _their_old) = both.pop().unwrap();
+        let (young, _their_young) = both.pop().unwrap();
+        let id = young.id();
+        pool.put(address, old, now);
+        pool.put(address, young, now + IDLE_MAX / 2);
+        pool.sweep(now + IDLE_MAX);
+        assert_eq!(waiting(&pool), 1);
+        assert_eq!(pool.take(address, now + IDLE_MAX).unwrap().id(), id);
+    }
+
+    #[tokio::test]
+    async fn one_that_the_upstream_has_ended_or_spoken_on_unasked_is_never_taken() {
+        for says in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"] {
+            let (pool, now) = (Pool::new(IDLE_MAX), Instant::now());
+            let (address, mut both) = connected(1).await;
+            let (ours, mut their) = both.pop().unwrap();
+            pool.put(address, ours, now);
+            assert_eq!(waiting(&pool), 1);
+            let kept = match says.is_empty() {
+                true => {
+                    drop(their);
+                    None
+                }
+                false => {
+                    their.write_all(says).await.unwrap();
+                    Some(their)
+                }
+            };
+            let noticed = async {
+                while waiting(&pool) > 0 {
+                    pool.sweep(now);
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(10), noticed).await.unwrap();
+            assert!(pool.take(address, now).is_none());
+            drop(kept);
+        }
+    }
+
+    #[tokio::test]
+    async fn beyond_their_number_the_one_that_has_waited_longest_is_ended() {
+        let (pool, now) = (Pool::new(IDLE_MAX), Instant::now());
+        let (address, both) = connected(CONNECTIONS_MAX + 1).await;
+        let oldest = both.first().unwrap().0.id();
+        let mut theirs = Vec::new();
+        for (ours, their) in both {
+            theirs.push(their);
+            pool.put(address, ours, now);
+        }
+        assert_eq!(waiting(&pool), CONNECTIONS_MAX);
+        assert!(
+            pool.idle()
+                .connections
+                .iter()
+                .all(|c| c.stream.id() != oldest)
+        );
+    }
+
+    #[tokio::test]
+    async fn somebody_looks_after_those_that_wait_without_being_asked() {
+        let pool = Pool::new(SWEEP_PAUSE_MIN);
+        let (address, mut both) = connected(1).await;
+        let (ours, mut their) = both.pop().unwrap();
+        pool.put(address, ours, Instant::now());
+        // It ends at their side when it is closed here.
+        let end = timeout(Duration::from_secs(10), their.read(&mut [0; 1])).await;
+        assert_eq!(end.expect("somebody closes it").unwrap(), 0);
+        assert_eq!(waiting(&pool), 0);
+    }
+}
