@@ -8,8 +8,8 @@ import { originCount, probe } from './probe.mjs'
 import { WRK_CONNECTIONS } from './rows.mjs'
 import { Contender, NoResult } from './turn.mjs'
 
-// What any of the servers may need for an answer of 1 KiB: nginx a page for the file, Squid two pages.
-const STORE_BYTES_PER_KEY = 8 * 1024
+// What any of the servers may need for an answer of 1 KiB: nginx a page for the file, Squid two pages and more.
+const STORE_BYTES_PER_KEY = 10 * 1024
 const FILL_S_MAX = 900
 const HOLD_S_MAX = 120
 // Memory is looked at when what goes on after a load has come to its end.
