@@ -43,10 +43,16 @@ use self::redis::InRedis;
 use self::screen::{Screened, screen};
 use crate::clock;
 
-/// What may wait to be written to Redis, in KiB: 64 MiB.
+/// What may wait to be written to Redis: this part of the budget, for it comes on top of it,
+const WRITES_SHARE: u64 = 4;
+/// but room for a large response and for a burst of small ones,
+const WRITES_KIB_MIN: u32 = 8 * 1024;
+/// and no more than Redis can be expected to take in time.
 const WRITES_KIB_MAX: u32 = 64 * 1024;
-/// What a write counts at least, in KiB, so that at most 1024 are under way.
-const WRITE_KIB_MIN: u32 = 64;
+/// So many copies there are of a response on its way: its form in Redis, the command, and what is being sent.
+const WRITE_COPIES: usize = 3;
+/// What a write counts at least, in KiB: its task and its place in the queue.
+const WRITE_KIB_MIN: u32 = 8;
 
 /// The answer to a look-up.
 #[derive(Debug, Clone)]
@@ -229,6 +235,7 @@ pub struct Store {
     counters: Arc<RedisCounters>,
     started: Instant,
     writes_kib: Arc<Semaphore>,
+    writes_kib_max: u32,
 }
 
 impl Store {
@@ -257,6 +264,7 @@ impl Store {
             redis.keep_log(Arc::clone(&log), removals, rules.lease);
         }
         let counters = redis.as_ref().map(|tier| Arc::clone(tier.counters()));
+        let writes_kib_max = writes_kib_max(memory_bytes_max);
         Self {
             memory,
             memory_bytes_max,
@@ -266,7 +274,8 @@ impl Store {
             redis: redis.map(Arc::new),
             counters: counters.unwrap_or_default(),
             started: Instant::now(),
-            writes_kib: Arc::new(Semaphore::new(WRITES_KIB_MAX as usize)),
+            writes_kib: Arc::new(Semaphore::new(writes_kib_max as usize)),
+            writes_kib_max,
         }
     }
 
@@ -449,7 +458,7 @@ impl Store {
     /// Waits until what was to be written to Redis is written, or given up, but not longer than until `end`. For the time when
     /// nothing new is stored any more.
     pub async fn flush(&self, end: tokio::time::Instant) {
-        let all = self.writes_kib.acquire_many(WRITES_KIB_MAX);
+        let all = self.writes_kib.acquire_many(self.writes_kib_max);
         if tokio::time::timeout_at(end, all).await.is_err() {
             tracing::warn!("some responses did not reach Redis before the end");
         }
@@ -640,8 +649,8 @@ impl Store {
         lease: Option<Arc<FetchLease>>,
         now: SystemTime,
     ) -> Option<Write> {
-        let kib = u32::try_from(entry.bytes_held() / 1024).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.writes_kib).try_acquire_many_owned(kib.max(WRITE_KIB_MIN));
+        let kib = write_kib(entry.bytes_held(), self.writes_kib_max);
+        let room = Arc::clone(&self.writes_kib).try_acquire_many_owned(kib);
         let (Ok(room), Ok(runtime)) = (room, tokio::runtime::Handle::try_current()) else {
             self.counters.dropped.add_one();
             return None;
@@ -699,6 +708,18 @@ impl Found {
     }
 }
 
+/// What may be on its way to Redis beside a memory of so many bytes, in KiB.
+fn writes_kib_max(memory_bytes_max: u64) -> u32 {
+    let share = u32::try_from(memory_bytes_max / WRITES_SHARE / 1024).unwrap_or(u32::MAX);
+    share.clamp(WRITES_KIB_MIN, WRITES_KIB_MAX)
+}
+
+/// What a response of so many bytes takes of that. One that is larger than all of it goes alone.
+fn write_kib(entry_bytes: usize, writes_kib_max: u32) -> u32 {
+    let kib = u32::try_from(entry_bytes.saturating_mul(WRITE_COPIES) / 1024).unwrap_or(u32::MAX);
+    kib.clamp(WRITE_KIB_MIN, writes_kib_max)
+}
+
 /// May the tier below have something better than what memory has?
 fn asks_below(local: &Found, held: Option<&Held>, now: SystemTime) -> bool {
     match local {
@@ -713,6 +734,22 @@ fn asks_below(local: &Found, held: Option<&Held>, now: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_for_redis_is_a_part_of_the_budget_with_room_for_any_response() {
+        const MIB: u64 = 1024 * 1024;
+        for (memory_bytes, kib) in [
+            (0, WRITES_KIB_MIN),
+            (16 * MIB, 8 * 1024),
+            (100 * MIB, 25 * 1024),
+            (u64::MAX, WRITES_KIB_MAX),
+        ] {
+            assert_eq!(writes_kib_max(memory_bytes), kib);
+            assert_eq!(write_kib(usize::MAX, kib), kib);
+        }
+        assert_eq!(write_kib(0, 8 * 1024), WRITE_KIB_MIN);
+        assert_eq!(write_kib(1024 * 1024, 8 * 1024), 3 * 1024);
+    }
 
     #[test]
     fn requests_of_one_stretch_share_a_fetch_that_begins_at_its_end() {
