@@ -15,6 +15,7 @@ mod link;
 mod log;
 mod node;
 mod purges;
+mod read;
 mod script;
 mod slots;
 mod state;
@@ -36,7 +37,8 @@ pub use self::lease::{FetchLease, Turn, Written};
 use self::link::{Fault, Lane, Link};
 pub use self::log::Applied;
 use self::log::Follower;
-use self::script::{KnownScript, Scripts};
+use self::read::{Answer, Habits, Question};
+use self::script::KnownScript;
 use super::Removals;
 use super::counters::{RedisCounters, RedisError};
 use super::entry::{Damaged, Entry, TooLarge};
@@ -105,7 +107,8 @@ pub struct RedisTier {
     namespace: String,
     seal: Seal,
     timeout: Duration,
-    scripts: Scripts,
+    write: KnownScript,
+    habits: Habits,
     leases: LeaseScripts,
     link: Arc<Link>,
     follower: Option<Arc<Follower>>,
@@ -136,7 +139,8 @@ impl RedisTier {
             namespace: namespace.into(),
             seal: Seal::checksum(),
             timeout,
-            scripts: Scripts::new(),
+            write: KnownScript::new(script::WRITE),
+            habits: Habits::default(),
             leases: LeaseScripts::new(),
             link: Link::new(url, authorities, Arc::clone(&counters))?,
             follower: None,
@@ -238,25 +242,24 @@ impl RedisTier {
         &self.counters
     }
 
-    /// Finds the response that this request selects, in one round trip.
+    /// Finds the response that this request selects: in one round trip, or two where its URL varies by something that was not
+    /// met lately.
     pub(super) async fn get(
         &self,
         key: &CacheKey,
         request: &HeaderMap,
         now: SystemTime,
     ) -> InRedis {
-        let arguments = script::read_arguments(request);
-        let arguments: Vec<_> = arguments.iter().map(Vec::as_slice).collect();
-        let name = script::redis_key(&self.namespace, key);
-        let (read, end) = (&self.scripts.read, Instant::now() + self.timeout);
-        let found = match self.run(Lane::Reads, read, &[&name], &arguments, end).await {
-            Ok(Value::Nil) => InRedis::Miss,
-            Ok(Value::Int(script::VARY_MISS)) => InRedis::VaryMiss,
-            Ok(Value::BulkString(bytes)) => {
-                let read = self.read_form(bytes).await;
+        let found = match self.asked(key, request).await {
+            Ok(Answer::Found(form)) => {
+                let read = self.read_form(form).await;
                 self.checked(read, key, request, now)
             }
-            Ok(_) => self.failed(RedisError::Damaged),
+            Ok(Answer::VaryMiss) => InRedis::VaryMiss,
+            // When it varies by something else each time it is asked, it is about to be replaced.
+            Ok(Answer::Miss | Answer::By(_)) => InRedis::Miss,
+            Ok(Answer::Damaged) => return self.failed(RedisError::Damaged),
+            Err(fault) if is_wrong_type(&fault) => return self.failed(RedisError::Damaged),
             Err(fault) => return self.failed(fault.kind()),
         };
         match found {
@@ -264,6 +267,23 @@ impl RedisTier {
             InRedis::VaryMiss | InRedis::Miss => self.counters.misses.add_one(),
         }
         found
+    }
+
+    async fn asked(&self, key: &CacheKey, request: &HeaderMap) -> Result<Answer, Fault> {
+        self.start();
+        let name = script::redis_key(&self.namespace, key);
+        let end = Instant::now() + self.timeout;
+        let ask = async |question: Question| {
+            let answer = self.link.ask(Lane::Reads, &question.cmd(&name), end).await;
+            answer.map(|answer| question.read(answer))
+        };
+        match ask(Question::first(&self.habits, request)).await? {
+            Answer::By(habit) => {
+                self.habits.learn(habit.spec());
+                ask(Question::by([habit].into(), request)).await
+            }
+            answer => Ok(answer),
+        }
     }
 
     /// Writes a response, to be kept as long as it may be of use; under a lease, which that ends. False when somebody wrote
@@ -300,7 +320,8 @@ impl RedisTier {
         let [shared, named] = leases.each_ref().map(String::as_str);
         let names = [name.as_str(), shared, named];
         let end = Instant::now() + self.timeout * WRITE_TIMEOUT_FACTOR;
-        let write = &self.scripts.write;
+        self.habits.learn(entry.vary.as_ref());
+        let write = &self.write;
         match self.run(Lane::Writes, write, &names, &arguments, end).await {
             Ok(Value::Int(script::OUTRUN)) => {
                 self.counters.outrun.add_one();
@@ -430,6 +451,11 @@ async fn aside<T: Send + 'static>(
         false => Some(work()),
         true => tokio::task::spawn_blocking(work).await.ok(),
     }
+}
+
+/// Something else than a hash is under the key.
+fn is_wrong_type(fault: &Fault) -> bool {
+    matches!(fault, Fault::Server(error) if error.code() == Some("WRONGTYPE"))
 }
 
 fn is_unknown_script(error: &redis::RedisError) -> bool {

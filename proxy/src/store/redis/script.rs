@@ -19,9 +19,9 @@ use crate::store::memory::VARIANTS_MAX;
 
 /// Enough that no two values of one field meet by chance.
 const DIGEST_BYTES: usize = 16;
-/// Answer of [`Scripts::read`]: variants of this URL are there, but not this one.
+/// Answer of [`FIND`]: variants of this URL are there, but not this one.
 pub(super) const VARY_MISS: i64 = 1;
-/// Answers of [`Scripts::write`]: it is written,
+/// Answers of [`WRITE`]: it is written,
 pub(super) const WRITTEN: i64 = 1;
 /// or somebody wrote under a later lease.
 pub(super) const OUTRUN: i64 = 2;
@@ -50,9 +50,7 @@ local function find(key, first)
 end
 ";
 
-const READ: &str = "return find(KEYS[1], 1)";
-
-const WRITE: &str = r"
+pub(super) const WRITE: &str = r"
 local key, names, field, entry, ttl_ms, variants_max, is_part, token =
   KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1', ARGV[7]
 local kind = redis.call('TYPE', key).ok
@@ -124,22 +122,6 @@ impl KnownScript {
             cmd.arg(*argument);
         });
         cmd
-    }
-}
-
-/// The two things that Redis does for us in one round trip each.
-#[derive(Debug)]
-pub(super) struct Scripts {
-    pub(super) read: KnownScript,
-    pub(super) write: KnownScript,
-}
-
-impl Scripts {
-    pub(super) fn new() -> Self {
-        Self {
-            read: KnownScript::new(format!("{FIND}{READ}")),
-            write: KnownScript::new(WRITE),
-        }
     }
 }
 
