@@ -171,7 +171,7 @@ impl Engine {
             Err(plan::Refused::Fault(failure, detail)) => return fault(failure, &detail),
         };
         let (found, _) = self.store.get(&plan.key, request.headers, now).await;
-        let waived = matches!(found, Found::Waived(_));
+        let waived = matches!(found, Found::Waived(_) | Found::WaivedPart(_));
         let told = |outcome: Outcome| match waived {
             true => outcome.unverified(),
             false => outcome,
@@ -213,10 +213,14 @@ impl Engine {
                     Reuse::NotForCaller => (None, Forward::CallerNamed),
                 }
             }
-            Found::Part(part) => match self.judge_part(request, &plan, part, now) {
-                PartJudged::Answer(answer) => return answer,
-                PartJudged::Ask(part, forward) => (part, forward),
-            },
+            Found::Part(part) | Found::WaivedPart(part) => {
+                match self.judge_part(request, &plan, part, now) {
+                    PartJudged::Answer(entry, outcome) => {
+                        return self.stored(request, &entry, told(outcome), now);
+                    }
+                    PartJudged::Ask(part, forward) => (part, forward),
+                }
+            }
             Found::Unverified(entry) => match reuse(&entry.policy, &plan.lookup, now) {
                 Reuse::NotForCaller => (None, Forward::CallerNamed),
                 _ => (Some(entry), Forward::Unverified),

@@ -65,6 +65,8 @@ pub enum Found {
     Unverified(Arc<Entry>),
     /// This one, of which only a part is stored: no answer to anybody who asks for more than is in it.
     Part(Arc<Entry>),
+    /// The same, as [`Found::Waived`].
+    WaivedPart(Arc<Entry>),
     /// Responses of this URL, but none that this request selects.
     VaryMiss,
     /// Nothing.
@@ -683,7 +685,7 @@ impl From<Screened> for Found {
     fn from(screened: Screened) -> Self {
         match screened {
             Screened::Usable(entry) => entry.into(),
-            Screened::Waived(entry) if entry.is_part() => Self::Part(entry),
+            Screened::Waived(entry) if entry.is_part() => Self::WaivedPart(entry),
             Screened::Waived(entry) => Self::Waived(entry),
             // A part can't be confirmed as it is.
             Screened::Unverified(entry) if entry.is_part() => Self::Miss,
@@ -698,7 +700,7 @@ impl Found {
     fn is_better_than(&self, other: &Self) -> bool {
         let rank = |found: &Self| match found {
             Self::Hit(_) | Self::Waived(_) => 4,
-            Self::Part(_) => 3,
+            Self::Part(_) | Self::WaivedPart(_) => 3,
             Self::Unverified(_) => 2,
             Self::VaryMiss => 1,
             Self::Miss => 0,
@@ -727,7 +729,7 @@ fn asks_below(local: &Found, held: Option<&Held>, now: SystemTime) -> bool {
             entry.policy.ttl_s(now) <= 0 && held.is_some_and(Held::asks_below)
         }
         Found::Unverified(_) => held.is_some_and(Held::asks_below),
-        Found::Part(_) | Found::VaryMiss | Found::Miss => true,
+        Found::Part(_) | Found::WaivedPart(_) | Found::VaryMiss | Found::Miss => true,
     }
 }
 

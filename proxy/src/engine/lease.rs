@@ -209,7 +209,9 @@ fn judged(
 ) -> (Sight, Option<Arc<Entry>>) {
     let entry = match found {
         None | Some(Found::Miss) => return (Sight::Nothing, None),
-        Some(Found::VaryMiss | Found::Part(_)) => return (Sight::Useless, None),
+        Some(Found::VaryMiss | Found::Part(_) | Found::WaivedPart(_)) => {
+            return (Sight::Useless, None);
+        }
         Some(Found::Unverified(_) | Found::Waived(_)) => return (Sight::Unverified, None),
         Some(Found::Hit(entry)) => entry,
     };

@@ -7,7 +7,7 @@
 
 use super::fetch::{Coming, Job, Landed, Shared};
 use super::plan::Plan;
-use super::{Answer, Engine, Outcome, Request, stale};
+use super::{Engine, Outcome, Request, stale};
 use crate::fill::Fill;
 use crate::flight::Published;
 use crate::store::{Entry, FieldLines, Found, gather, unix_us};
@@ -25,7 +25,8 @@ use tokio::sync::oneshot;
 
 /// What a stored part is good for.
 pub(super) enum PartJudged {
-    Answer(Answer),
+    /// The client's part of it.
+    Answer(Arc<Entry>, Outcome),
     /// The upstream must be asked, perhaps for what is missing of this part.
     Ask(Option<Arc<Entry>>, Forward),
 }
@@ -70,7 +71,7 @@ impl Engine {
         };
         // §3.3: only for a range that is wholly within it.
         if let Some(outcome) = outcome.filter(|_| covers(&entry, request)) {
-            return PartJudged::Answer(self.stored(request, &entry, outcome, now));
+            return PartJudged::Answer(entry, outcome);
         }
         // What HEAD or no-store bring can't be joined to anything.
         let joinable = !plan.lookup.head && !plan.lookup.directives.no_store;
@@ -111,7 +112,8 @@ impl Engine {
         if !new.is_part() {
             return new;
         }
-        let Found::Part(old) = self.store.get_in_memory(&job.key, &job.client, now) else {
+        let found = self.store.get_in_memory(&job.key, &job.client, now);
+        let (Found::Part(old) | Found::WaivedPart(old)) = found else {
             return new;
         };
         self.both(&old, &new, job, now).unwrap_or(new)

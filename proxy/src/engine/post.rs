@@ -159,7 +159,11 @@ impl Engine {
         let entry = &answer.entry;
         let stored = self.store.get_in_memory(&entry.key, &answer.request, now);
         // What was stored since the POST was answered is from after it.
-        if !answer.is_whole() || matches!(stored, Found::Hit(_) | Found::Waived(_) | Found::Part(_))
+        if !answer.is_whole()
+            || matches!(
+                stored,
+                Found::Hit(_) | Found::Waived(_) | Found::Part(_) | Found::WaivedPart(_)
+            )
         {
             return;
         }

@@ -72,6 +72,10 @@ fn answer(asked: &Asked, version: u64) -> Response<Body> {
     if path.starts_with("/vary") {
         fields.push(("vary", "accept-language"));
     }
+    if path.starts_with("/part") {
+        fields.push(("content-range", "bytes 0-3/10"));
+        return respond(206, &fields, format!("{version:<4}"));
+    }
     match asked.headers.get("if-none-match") {
         Some(known) if known == etag.as_str() => respond(304, &fields, ""),
         _ => respond(200, &fields, format!("{version} {path}")),

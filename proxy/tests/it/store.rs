@@ -139,6 +139,7 @@ fn body(found: &Found) -> Option<&str> {
         Found::Waived(_)
         | Found::Unverified(_)
         | Found::Part(_)
+        | Found::WaivedPart(_)
         | Found::VaryMiss
         | Found::Miss => None,
     }
