@@ -11,8 +11,11 @@ mod failover;
 mod framing;
 mod pass;
 mod pool;
+mod replay;
 mod resolve;
+mod send;
 mod standing;
+mod whole;
 
 use crate::config::{Config, Timeouts};
 use bytes::Bytes;
@@ -21,10 +24,12 @@ use larder_policy::{Failure, strip_hop_by_hop};
 pub use pass::Passing;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pool::Pool;
+use replay::Replay;
 use resolve::Resolver;
 pub use standing::{Answered, Outage};
 use standing::{NoAnswer, Standing, Ticket};
@@ -33,6 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
+use whole::Whole;
 
 /// Dead pooled connections that one request may run into before it gives up: an upstream's restart kills them all at once.
 const STALE_CONNECTIONS_MAX: usize = 16;
@@ -172,10 +178,18 @@ impl Upstream {
             Err(failure) => Err((NoAnswer::unasked(failure), None)),
         };
         match found {
-            Ok((session, address, place)) => {
+            Ok((said, address, place)) => {
                 ticket.answered(place);
-                let mut response =
-                    UpstreamResponse::new(session, address, self.clone(), turn, began);
+                let mut response = match said {
+                    Said::Whole(whole, stream) => {
+                        // Nothing of it is in the connection any more.
+                        self.pool.put(address, stream, Instant::now());
+                        UpstreamResponse::whole(whole, address, self.clone(), turn, began)
+                    }
+                    Said::Begun(session) => {
+                        UpstreamResponse::new(session, address, self.clone(), turn, began)
+                    }
+                };
                 response.body.release_if_done().await;
                 Ok(response)
             }
@@ -193,7 +207,7 @@ impl Upstream {
         ticket: &Ticket,
         request: &UpstreamRequest,
         interim: Option<&mpsc::Sender<Interim>>,
-    ) -> Result<(Box<HttpSession>, SocketAddr, usize), (NoAnswer, Option<usize>)> {
+    ) -> Result<(Said, SocketAddr, usize), (NoAnswer, Option<usize>)> {
         let mut failure = Failure::ConnectFailed;
         for attempt in 0..addresses.len() {
             let place = ticket.place(attempt, addresses.len());
@@ -201,7 +215,7 @@ impl Upstream {
                 continue;
             };
             match self.attempt(*address, request, interim).await {
-                Ok(session) => return Ok((session, *address, place)),
+                Ok(said) => return Ok((said, *address, place)),
                 Err(Attempt::NotConnected(why)) => {
                     ticket.not_connected(place, addresses.len());
                     failure = why;
@@ -220,7 +234,7 @@ impl Upstream {
     }
 
     /// A connection that waits for a request, or a new one; tells whether it has been used before.
-    async fn session(&self, address: SocketAddr) -> pingora::Result<(Box<HttpSession>, bool)> {
+    async fn connection(&self, address: SocketAddr) -> pingora::Result<(Stream, bool)> {
         let pooled = self.pool.take(address, Instant::now());
         let reused = pooled.is_some();
         let stream = match pooled {
@@ -231,7 +245,7 @@ impl Upstream {
                 Box::pin(self.connector.new_stream(&peer)).await?
             }
         };
-        Ok((Box::new(HttpSession::new(stream)), reused))
+        Ok((stream, reused))
     }
 
     async fn attempt(
@@ -239,21 +253,18 @@ impl Upstream {
         address: SocketAddr,
         request: &UpstreamRequest,
         interim: Option<&mpsc::Sender<Interim>>,
-    ) -> Result<Box<HttpSession>, Attempt> {
+    ) -> Result<Said, Attempt> {
         for _ in 0..STALE_CONNECTIONS_MAX {
-            let (mut session, reused) = self
-                .session(address)
+            let (stream, reused) = self
+                .connection(address)
                 .await
                 .map_err(|error| Attempt::NotConnected(classify(&error)))?;
-            let exchanged = self.exchange(&mut session, request, interim).await;
-            let Err(Silence {
+            let Silence {
                 mut error,
                 nothing_came,
-            }) = exchanged
-            else {
-                // From here on each piece has its own deadline.
-                session.read_timeout = Some(self.timeouts.upstream_read);
-                return Ok(session);
+            } = match self.exchange(stream, request, interim).await {
+                Ok(said) => return Ok(said),
+                Err(silence) => silence,
             };
             error.retry.decide_reuse(reused);
             // A pooled connection that the upstream had already closed: it answered nothing, and the method is safe.
@@ -273,39 +284,25 @@ impl Upstream {
     /// Writes the request and reads heads until a final one, all within the read deadline.
     async fn exchange(
         &self,
-        session: &mut HttpSession,
+        mut stream: Stream,
         request: &UpstreamRequest,
         interim: Option<&mpsc::Sender<Interim>>,
-    ) -> Result<(), Silence> {
+    ) -> Result<Said, Silence> {
         let mut nothing_came = true;
-        let mut interim_count = 0;
         let exchange = async {
-            session
-                .write_request_header(Box::new(request.to_pingora()?))
-                .await?;
-            session.finish_body().await?;
-            loop {
-                session.read_response().await?;
-                nothing_came = false;
-                let Some(head) = session.resp_header() else {
-                    continue;
-                };
-                if !head.status.is_informational() {
-                    return framing::check(&head.headers);
-                }
-                if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    // Nobody asked for it: what follows is no HTTP.
-                    return Err(framing::broken("101 without being asked"));
-                }
-                interim_count += 1;
-                if interim_count > INTERIM_COUNT_MAX {
-                    return Err(framing::broken("no end of interim responses"));
-                }
-                if let Some(interim) = interim {
-                    // A client that does not keep up does without.
-                    let _ = interim.try_send(Interim::new(head.status, &head.headers));
-                }
+            send::send(&mut stream, request).await?;
+            let read = send::receive(&mut stream).await?;
+            if let Some(whole) = Whole::read(&read, &request.method) {
+                return Ok(Said::Whole(whole, stream));
             }
+            // Boxed: rarer, and larger than all the rest.
+            let heads = self.heads(
+                Replay::new(stream, read),
+                request,
+                interim,
+                &mut nothing_came,
+            );
+            Box::pin(heads).await.map(Said::Begun)
         };
         let late = |_| Error::explain(ErrorType::ReadTimedout, "no head within the deadline");
         let result = timeout(self.timeouts.upstream_read, exchange)
@@ -317,6 +314,55 @@ impl Upstream {
             nothing_came,
         })
     }
+
+    /// Reads heads until a final one, with Pingora.
+    async fn heads(
+        &self,
+        replay: Replay,
+        request: &UpstreamRequest,
+        interim: Option<&mpsc::Sender<Interim>>,
+        nothing_came: &mut bool,
+    ) -> pingora::Result<Box<HttpSession>> {
+        let mut session = Box::new(HttpSession::new(Box::new(replay)));
+        // Which tells it what was asked.
+        let head = Box::new(request.to_pingora()?);
+        session.write_request_header(head).await?;
+        session.finish_body().await?;
+        let mut interim_count = 0;
+        loop {
+            session.read_response().await?;
+            *nothing_came = false;
+            let Some(head) = session.resp_header() else {
+                continue;
+            };
+            if !head.status.is_informational() {
+                framing::check(&head.headers)?;
+                // From here on each piece has its own deadline.
+                session.read_timeout = Some(self.timeouts.upstream_read);
+                return Ok(session);
+            }
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                // Nobody asked for it: what follows is no HTTP.
+                return Err(framing::broken("101 without being asked"));
+            }
+            interim_count += 1;
+            if interim_count > INTERIM_COUNT_MAX {
+                return Err(framing::broken("no end of interim responses"));
+            }
+            if let Some(interim) = interim {
+                // A client that does not keep up does without.
+                let _ = interim.try_send(Interim::new(head.status, &head.headers));
+            }
+        }
+    }
+}
+
+/// What came of an attempt.
+enum Said {
+    /// All of the answer.
+    Whole(Whole, Stream),
+    /// The head, with content perhaps to come.
+    Begun(Box<HttpSession>),
 }
 
 /// Why no final head came.
@@ -381,16 +427,26 @@ pub fn classify(error: &Error) -> Failure {
 /// A response body, read from the connection chunk by chunk. Read to its end, the connection goes back to the pool;
 /// dropped before, the connection is closed, so that no rest of it can reach the next answer.
 pub struct UpstreamBody {
-    session: Option<Box<HttpSession>>,
+    content: Content,
     address: SocketAddr,
     upstream: Arc<Upstream>,
     turn: Option<OwnedSemaphorePermit>,
 }
 
+/// Where the content of a response is.
+enum Content {
+    /// Here, all of it.
+    Whole(Bytes),
+    /// Still coming on the connection.
+    Coming(Box<HttpSession>),
+    /// Read to its end, or given up.
+    Over,
+}
+
 impl std::fmt::Debug for UpstreamBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UpstreamBody")
-            .field("open", &self.session.is_some())
+            .field("open", &!matches!(self.content, Content::Over))
             .finish_non_exhaustive()
     }
 }
@@ -410,7 +466,29 @@ impl UpstreamResponse {
             status,
             headers,
             body: UpstreamBody {
-                session: Some(session),
+                content: Content::Coming(session),
+                address,
+                upstream,
+                turn: Some(turn),
+            },
+            began,
+        }
+    }
+}
+
+impl UpstreamResponse {
+    fn whole(
+        whole: Whole,
+        address: SocketAddr,
+        upstream: Arc<Upstream>,
+        turn: OwnedSemaphorePermit,
+        began: Instant,
+    ) -> Self {
+        Self {
+            status: whole.status,
+            headers: whole.headers,
+            body: UpstreamBody {
+                content: Content::Whole(whole.content),
                 address,
                 upstream,
                 turn: Some(turn),
@@ -423,8 +501,14 @@ impl UpstreamResponse {
 impl UpstreamBody {
     /// The next chunk; `None` at the end. An early end of the connection is a failure, not an end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let Some(session) = self.session.as_mut() else {
-            return Ok(None);
+        let session = match &mut self.content {
+            Content::Coming(session) => session,
+            Content::Over => return Ok(None),
+            Content::Whole(content) => {
+                let content = std::mem::take(content);
+                self.content = Content::Over;
+                return Ok((!content.is_empty()).then_some(content));
+            }
         };
         match session.read_body_bytes().await {
             Ok(Some(chunk)) => Ok(Some(chunk)),
@@ -433,7 +517,7 @@ impl UpstreamBody {
                 Ok(None)
             }
             Err(error) => {
-                self.session = None;
+                self.content = Content::Over;
                 Err(classify(&error))
             }
         }
@@ -447,10 +531,8 @@ impl UpstreamBody {
 
     /// Gives the connection back at once, when the head was all: nobody need read a body that can't come.
     async fn release_if_done(&mut self) {
-        if self
-            .session
-            .as_mut()
-            .is_some_and(|session| session.is_body_done())
+        if let Content::Coming(session) = &mut self.content
+            && session.is_body_done()
         {
             self.release().await;
         }
@@ -458,7 +540,8 @@ impl UpstreamBody {
 
     /// Gives the connection back, if the whole response has been read.
     pub async fn release(&mut self) {
-        let Some(mut session) = self.session.take() else {
+        let content = std::mem::replace(&mut self.content, Content::Over);
+        let Content::Coming(mut session) = content else {
             return;
         };
         if !session.is_body_done() {
@@ -466,7 +549,7 @@ impl UpstreamBody {
         }
         // Unless one of the two has said that it is the last.
         session.respect_keepalive();
-        if let Some(stream) = session.reuse().await {
+        if let Some(stream) = session.reuse().await.and_then(Replay::undo) {
             self.upstream.pool.put(self.address, stream, Instant::now());
         }
     }
