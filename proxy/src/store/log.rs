@@ -175,14 +175,20 @@ impl Log {
         sequence
     }
 
-    /// Takes in a purge that is in the followed log, or will be, before all that was made before it is known. Without a number
-    /// of its own it covers all that was fetched until now, and what is fetched until the log goes on, too.
-    pub(super) fn apply_early(&self, records: &[Record], sequence: Option<u64>) {
+    /// Takes in a purge that is in the followed log before all that was made before it is known.
+    pub(super) fn apply_early(&self, records: &[Record], sequence: u64) {
         let mut index = self.write();
-        let sequence = sequence.unwrap_or(index.stamp.sequence + 1);
         for record in records {
             index.apply(record, sequence);
         }
+        self.tell(&index);
+    }
+
+    /// These purges, and no others, are in no log yet. They cover whatever is found, whenever it was fetched: other replicas
+    /// don't know them, and the numbers of what those fetch may be greater than any that this process has heard of.
+    pub(super) fn hold<'a>(&self, records: impl Iterator<Item = &'a Record>) {
+        let mut index = self.write();
+        index.hold(records);
         self.tell(&index);
     }
 

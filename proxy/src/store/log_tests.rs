@@ -109,13 +109,29 @@ fn what_was_purged_stays_so_when_the_log_gets_another_name_and_when_it_gets_the_
 }
 
 #[test]
-fn a_purge_that_is_not_in_the_log_yet_holds_until_the_log_goes_on() {
+fn a_purge_that_is_not_in_the_log_yet_holds_against_everything_until_it_is() {
     let log = Log::followed(OnPartition::Origin);
     let stamp = |sequence| Stamp { epoch: 3, sequence };
     log.take_in(stamp(10), 0, &[]);
-    log.apply_early(&[record("/a")], None);
-    // Nobody can tell whether what is fetched now began before or after it.
-    assert_eq!(verdict(&log, "/a", log.stamp()), Verdict::Dead);
+    log.hold([&record("/a")].into_iter());
+    // Nobody can tell whether what is fetched now, here or by a replica that knows later purges, began before or after it.
+    for born in [
+        log.stamp(),
+        stamp(15),
+        stamp(u64::MAX),
+        Stamp {
+            epoch: 4,
+            sequence: 1,
+        },
+    ] {
+        assert_eq!(verdict(&log, "/a", born), Verdict::Dead, "{born:?}");
+    }
+    assert_eq!(verdict(&log, "/b", stamp(15)), Verdict::Alive);
+    log.take_in(stamp(12), 0, &[]);
+    assert_eq!(verdict(&log, "/a", stamp(15)), Verdict::Dead);
+    log.apply_early(&[record("/a")], 20);
+    log.hold([].into_iter());
+    assert_eq!(verdict(&log, "/a", stamp(19)), Verdict::Dead);
     log.take_in(stamp(20), 0, &[(record("/a"), 20)]);
     assert_eq!(verdict(&log, "/a", stamp(19)), Verdict::Dead);
     assert_eq!(verdict(&log, "/a", log.stamp()), Verdict::Alive);

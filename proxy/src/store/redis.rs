@@ -14,6 +14,7 @@ mod lease;
 mod link;
 mod log;
 mod node;
+mod pending;
 mod purges;
 mod read;
 mod script;

@@ -52,15 +52,23 @@ impl Latest {
     }
 }
 
+/// The latest purge of each thing.
+#[derive(Debug, Default)]
+struct Purged {
+    latest: HashMap<u64, Latest>,
+    /// The lengths of the prefixes that were purged, and the last purge of each: a look-up tries every one.
+    prefix_lengths: BTreeMap<usize, u64>,
+}
+
 /// The purges of one log, as far as they are known here.
 #[derive(Debug)]
 pub(in crate::store) struct Index {
     pub(super) stamp: Stamp,
     /// What began before this number is dead.
     floor: u64,
-    latest: HashMap<u64, Latest>,
-    /// The lengths of the prefixes that were purged, and the last purge of each: a look-up tries every one.
-    prefix_lengths: BTreeMap<usize, u64>,
+    purged: Purged,
+    /// Those that are in no log yet.
+    held: Purged,
     records_max: usize,
 }
 
@@ -69,27 +77,25 @@ impl Index {
         Self {
             stamp,
             floor: 0,
-            latest: HashMap::new(),
-            prefix_lengths: BTreeMap::new(),
+            purged: Purged::default(),
+            held: Purged::default(),
             records_max: RECORDS_MAX,
         }
     }
 
     /// Takes a purge in. In whatever order and however often they come, the latest number of each thing stays.
     pub(in crate::store) fn apply(&mut self, record: &Record, sequence: u64) {
-        let latest = self.latest.entry(record.mark()).or_default();
-        let number = match record.is_soft() {
-            true => &mut latest.soft,
-            false => &mut latest.hard,
-        };
-        *number = sequence.max(*number);
-        if let Some(length) = record.prefix_bytes() {
-            let last = self.prefix_lengths.entry(length).or_default();
-            *last = sequence.max(*last);
-        }
-        if self.latest.len() > self.records_max {
+        self.purged.apply(record, sequence);
+        if self.purged.latest.len() > self.records_max {
             self.drop_older_half();
         }
+    }
+
+    /// These are in no log yet, and no others.
+    pub(in crate::store) fn hold<'a>(&mut self, records: impl Iterator<Item = &'a Record>) {
+        self.held = Purged::default();
+        // As numbers they are later than all that is known.
+        records.for_each(|record| self.held.apply(record, self.stamp.sequence + 1));
     }
 
     /// The log has another name from now on. Its numbers are greater than those of before, since they are times; so what was
@@ -123,11 +129,17 @@ impl Index {
         if same_log && born.sequence < self.floor {
             return Verdict::Dead;
         }
-        let latest = self.latest_of(key, headers);
-        if latest.hard > if same_log { born.sequence } else { 0 } {
+        let (latest, held) = (
+            self.purged.latest_of(key, headers),
+            self.held.latest_of(key, headers),
+        );
+        if held.hard > 0 || latest.hard > if same_log { born.sequence } else { 0 } {
             Verdict::Dead
         } else if !same_log {
             Verdict::Unknown
+        } else if held.soft > 0 {
+            let sequence = held.soft;
+            Verdict::Stale { sequence }
         } else if latest.soft > born.sequence {
             let sequence = latest.soft;
             Verdict::Stale { sequence }
@@ -138,12 +150,32 @@ impl Index {
 
     /// Different things that were purged.
     pub(in crate::store) fn len(&self) -> usize {
-        self.latest.len()
+        self.purged.latest.len() + self.held.latest.len()
     }
 
     /// Bytes that all this holds.
     pub(in crate::store) fn bytes(&self) -> usize {
-        self.latest.capacity() * PLACE_BYTES
+        (self.purged.latest.capacity() + self.held.latest.capacity()) * PLACE_BYTES
+    }
+
+    fn drop_older_half(&mut self) {
+        let last_dropped = self.purged.drop_older_half();
+        self.raise_floor(last_dropped);
+    }
+}
+
+impl Purged {
+    fn apply(&mut self, record: &Record, sequence: u64) {
+        let latest = self.latest.entry(record.mark()).or_default();
+        let number = match record.is_soft() {
+            true => &mut latest.soft,
+            false => &mut latest.hard,
+        };
+        *number = sequence.max(*number);
+        if let Some(length) = record.prefix_bytes() {
+            let last = self.prefix_lengths.entry(length).or_default();
+            *last = sequence.max(*last);
+        }
     }
 
     fn latest_of(&self, key: &CacheKey, headers: &impl Fields) -> Latest {
@@ -161,13 +193,14 @@ impl Index {
         })
     }
 
-    fn drop_older_half(&mut self) {
+    /// Gives the number of the latest that was dropped.
+    fn drop_older_half(&mut self) -> u64 {
         let mut numbers: Vec<u64> = self.latest.values().map(|latest| latest.last()).collect();
         let middle = numbers.len() / 2;
         let (_, &mut last_dropped, _) = numbers.select_nth_unstable(middle);
         self.latest.retain(|_, latest| latest.last() > last_dropped);
         self.prefix_lengths.retain(|_, last| *last > last_dropped);
-        self.raise_floor(last_dropped);
+        last_dropped
     }
 }
 

@@ -176,7 +176,7 @@ fn the_oldest_of_too_many_purges_leave_a_floor() {
         index.applied(number);
     }
     assert_eq!((index.len(), index.floor), (5, 6));
-    assert_eq!(index.prefix_lengths.len(), 5);
+    assert_eq!(index.purged.prefix_lengths.len(), 5);
     let judge = |born| index.judge(&key("h", "/y"), &HeaderMap::new(), at(born));
     assert_eq!(judge(5), Verdict::Dead);
     assert_eq!(judge(6), Verdict::Alive);

@@ -19,21 +19,20 @@ use tokio::time::{sleep, timeout};
 
 use super::follow::Note;
 use super::link::{Fault, Lane, Link};
+use super::pending::Pending;
 use super::purges::{Deed, Followed, Following, Mark, channel, keys, records_max};
 use super::script::KnownScript;
 use super::{PurgeError, is_unknown_script};
 use crate::clock;
 use crate::store::Removals;
 use crate::store::counters::{RedisCounters, RedisError};
-use crate::store::log::{Lease, Log, Purge, Record, Scope, Stamp, random_epoch, unix_us};
+use crate::store::log::{Lease, Log, Record, Stamp, random_epoch, unix_us};
 use crate::store::seal::Seal;
 
 /// A question that takes longer is asked anew.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// Purges read at once: some megabytes at most, if their names are long.
 const RECORDS_AT_ONCE: usize = 5_000;
-/// Purges kept for a log that can't be reached. More than that become a purge of everything.
-const PENDING_MAX: usize = 1_000;
 /// Names of earlier logs that are remembered. Somebody may change them on purpose, but not faster than they are followed.
 const LEFT_MAX: usize = 4096;
 /// How often in a row the log may turn out to be another one while a purge is written to it.
@@ -87,8 +86,8 @@ pub(super) struct Follower {
     told: AtomicBool,
     /// Names of logs that were followed and have given way to others. Their purges are forgotten, so they must not come back.
     left: Mutex<VecDeque<u64>>,
-    /// Purges that could not be put into the log yet; nothing is trusted before they are.
-    pending: Mutex<Vec<Record>>,
+    /// What of this is in the log has a number there, and the rest is held against everything.
+    pending: Mutex<Pending>,
     /// Something was announced.
     news: Notify,
     /// Whether the log has been followed up to its end at least once.
@@ -299,7 +298,7 @@ impl Follower {
         let lease = self.lease.whole();
         let sequence = made.stamp.sequence;
         // Whatever becomes of it in Redis, this process keeps to it.
-        self.log.apply_early(records, Some(sequence));
+        self.log.apply_early(records, sequence);
         let (epoch, made) = (made.stamp.epoch, made.alive());
         // By our own clock: whoever renews its lease from now on takes the purge in, and all others have lost theirs by then,
         // also when the next server's clock goes wrong.
@@ -340,34 +339,34 @@ impl Follower {
         end: Instant,
     ) -> Result<(), PurgeError> {
         let made = self.append(records, end).await;
-        let sequence = made.as_ref().ok().map(|made| made.stamp.sequence);
-        if sequence.is_none() {
-            self.keep_pending(records);
+        match &made {
+            Ok(made) => self.log.apply_early(records, made.stamp.sequence),
+            Err(_) => {
+                let mut pending = self.pending();
+                pending.add(records);
+                self.log.hold(pending.all());
+            }
         }
-        self.log.apply_early(records, sequence);
         self.notify();
         made.map(|_| ())
     }
 
-    fn keep_pending(&self, records: &[Record]) {
-        add_pending(&mut self.pending(), records);
-    }
-
     async fn append_pending(&self) -> Result<(), RedisError> {
-        let pending = std::mem::take(&mut *self.pending());
-        if pending.is_empty() {
+        let records = self.pending().begin();
+        if records.is_empty() {
             return Ok(());
         }
-        match self.append(&pending, Instant::now() + ANSWER_MAX).await {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                self.keep_pending(&pending);
-                Err(RedisError::Connection)
-            }
-        }
+        let made = self.append(&records, Instant::now() + ANSWER_MAX).await;
+        let made = made.map_err(|_| RedisError::Connection)?;
+        let mut pending = self.pending();
+        pending.made();
+        // In this order, so that they hold all the time.
+        self.log.apply_early(&records, made.stamp.sequence);
+        self.log.hold(pending.all());
+        Ok(())
     }
 
-    fn pending(&self) -> MutexGuard<'_, Vec<Record>> {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -461,19 +460,6 @@ impl Follower {
     }
 }
 
-/// Each thing once, so that one which is purged again and again doesn't become a purge of everything.
-fn add_pending(pending: &mut Vec<Record>, records: &[Record]) {
-    for record in records {
-        if !pending.contains(record) {
-            pending.push(record.clone());
-        }
-    }
-    if pending.len() > PENDING_MAX {
-        let (scope, soft) = (Scope::All, false);
-        *pending = Record::new(&Purge { scope, soft }).into_iter().collect();
-    }
-}
-
 /// Servers before 7.0 take the mark for a fault in the script.
 fn is_unknown_mark(error: &redis::RedisError) -> bool {
     error
@@ -484,22 +470,6 @@ fn is_unknown_mark(error: &redis::RedisError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_many_different_purges_become_one_of_everything() {
-        let record = |scope| Record::new(&Purge { scope, soft: false }).unwrap();
-        let tag = |name: usize| record(Scope::Tag(name.to_string().into_bytes()));
-        let mut pending = Vec::new();
-        for number in 0..3 * PENDING_MAX {
-            add_pending(&mut pending, &[tag(number % 2), tag(2)]);
-        }
-        assert_eq!(pending, [tag(0), tag(2), tag(1)]);
-        for number in 0..=PENDING_MAX {
-            add_pending(&mut pending, &[tag(number)]);
-        }
-        assert_eq!(pending.first(), Some(&record(Scope::All)));
-        assert!(pending.len() < PENDING_MAX);
-    }
 
     #[test]
     fn a_message_names_a_removed_key_or_announces_a_purge() {
