@@ -163,6 +163,11 @@ impl Engine {
         self.fills.peak_bytes() as u64
     }
 
+    /// Requests that wait for what another one's fetch brings.
+    pub fn waiting(&self) -> usize {
+        self.flights.waiting()
+    }
+
     /// Answers a request, or says that it passes. `now` is the time of the request.
     pub async fn answer(self: &Arc<Self>, request: &Request<'_>, now: SystemTime) -> Answer {
         let plan = match self.plan(request) {

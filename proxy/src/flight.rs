@@ -152,6 +152,13 @@ impl<T: Clone> Flights<T> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        let under_way = self.lock();
+        let flights = under_way.values();
+        flights.map(|flight| flight.sender.receiver_count()).sum()
+    }
+
     /// Leads a fetch for this key, which usually takes so long, or waits for the one that is under way. One of another
     /// generation is none to wait for: it began before something that makes what it brings too old.
     pub fn turn(self: &Arc<Self>, key: FlightKey, usual: Duration, generation: u64) -> Turn<T> {

@@ -117,6 +117,11 @@ const CONNECTIONS: Family = family(
     &[],
     "Client connections that are open",
 );
+const WAITING: Family = family(
+    "larder_requests_waiting",
+    &[],
+    "Requests that wait for what another one's fetch brings",
+);
 const BUILD_INFO: Family = family(
     "larder_build_info",
     &["version"],
@@ -148,6 +153,7 @@ pub const FAMILIES: &[Family] = &[
     REDIS_UP,
     REDIS_ERRORS,
     CONNECTIONS,
+    WAITING,
     BUILD_INFO,
     START_TIME,
 ];
@@ -204,6 +210,8 @@ pub struct Held {
     pub redis_state: RedisState,
     /// Open client connections.
     pub connections: u64,
+    /// Requests that wait for another one's fetch.
+    pub waiting: u64,
     /// The API is asked as usual.
     pub upstream_up: bool,
 }
@@ -402,6 +410,7 @@ fn held_registry(held: &Held) -> Registry {
         (PURGES_KNOWN, held.purges),
         (PURGES_FOLLOWED, u64::from(held.purges_followed)),
         (CONNECTIONS, held.connections),
+        (WAITING, held.waiting),
         (UPSTREAM_UP, u64::from(held.upstream_up)),
     ];
     match held.redis_state {

@@ -248,6 +248,7 @@ impl Desk {
                 .into(),
             redis_state: self.redis_state(),
             connections: self.front.connections(),
+            waiting: self.engine.waiting() as u64,
             upstream_up: !self.upstream.is_away(),
         }
     }

@@ -18,6 +18,7 @@ fn held() -> Held {
         redis_errors: vec![("timeout", 3), ("connection", 0)],
         redis_state: RedisState::Up,
         connections: 2,
+        waiting: 4,
         upstream_up: true,
     }
 }
@@ -88,6 +89,7 @@ fn names_once_published_do_not_change() {
         "larder_redis_up",
         "larder_request_duration_seconds",
         "larder_requests_total",
+        "larder_requests_waiting",
         "larder_store_bytes",
         "larder_store_bytes_max",
         "larder_store_entries",

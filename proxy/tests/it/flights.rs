@@ -72,11 +72,7 @@ async fn concurrent_misses_of_one_key_make_one_request() {
             tokio::spawn(async move { proxy.get(&format!("/a?utm_campaign={number}")).await })
         })
         .collect();
-    // All but the leader's connection must be in before the answer: then each of them has asked.
-    until("fifty clients are connected", async || {
-        connections(&proxy).await >= 50
-    })
-    .await;
+    until("all but one wait", async || waiting(&proxy).await == 49).await;
     opened.add_permits(1000);
     let answers = join_all(clients).await;
     assert!(
@@ -87,13 +83,12 @@ async fn concurrent_misses_of_one_key_make_one_request() {
     assert_eq!(upstream.count(), 1);
 }
 
-async fn connections(proxy: &Proxy) -> usize {
+/// How many requests wait for another one's fetch.
+async fn waiting(proxy: &Proxy) -> usize {
     let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;
-    let line = metrics
-        .lines()
-        .find(|line| line.starts_with("larder_connections "))
-        .expect("the metric is there");
-    line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as usize
+    let mut lines = metrics.lines();
+    let count = lines.find_map(|line| line.strip_prefix("larder_requests_waiting "));
+    count.expect("the metric is there").parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,18 +269,13 @@ async fn those_who_wait_when_a_purge_is_made_are_no_herd_after_it() {
         tokio::spawn(async move { proxy.get("/a").await })
     };
     let before: Vec<_> = (0..30).map(|_| ask()).collect();
-    until("thirty clients wait", async || {
-        connections(&proxy).await >= 30 && upstream.count() == 1
-    })
-    .await;
+    until("all but one wait", async || waiting(&proxy).await == 29).await;
     assert_eq!(proxy.purge("/a").await.status, 200);
     opened.add_permits(1000);
     for client in before {
         assert_eq!(client.await.unwrap().body, "shared");
     }
-    // Who is connected may still have asked after the purge.
-    let fetches = upstream.count();
-    assert!(fetches < 10, "{fetches} fetches");
+    assert_eq!(upstream.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,18 +331,13 @@ async fn one_validates_and_one_waits(
         async move { proxy.get("/a").await }
     });
     until("the first one validates", async || upstream.count() == 2).await;
-    let before = connections(&proxy).await;
     let second = tokio::spawn({
         let proxy = proxy.clone();
         let host = proxy.url("").replace("http://", "");
-        // On a connection of its own, which can be seen.
         let head = format!("GET /a HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{field}\r\n");
         async move { proxy.raw(head.as_bytes()).await }
     });
-    until("the second one is connected", async || {
-        connections(&proxy).await > before
-    })
-    .await;
+    until("the second one waits", async || waiting(&proxy).await == 1).await;
     if purges {
         assert_eq!(proxy.purge(&proxy.url("/a")).await.status, 200);
     }
