@@ -117,40 +117,38 @@ fn wants_upgrade(headers: &impl Fields) -> bool {
 pub fn forwarded_fields(headers: &HeaderMap, rules: &Rules, route: &Route) -> HeaderMap {
     let mut forwarded = headers.clone();
     strip_hop_by_hop(&mut forwarded);
-    for name in [
-        IF_NONE_MATCH,
-        IF_MODIFIED_SINCE,
-        IF_MATCH,
-        IF_UNMODIFIED_SINCE,
-        IF_RANGE,
-        RANGE,
-    ] {
-        forwarded.remove(name);
-    }
-    for name in rules
-        .unkeyed_fields
-        .iter()
-        .filter(|name| !route.keyed_fields.contains(name))
-    {
-        forwarded.remove(name);
-    }
-    if route.identity == Identity::Strip {
-        for name in &rules.identity_fields {
-            forwarded.remove(name);
-        }
-    }
+    remove(&mut forwarded, |name| {
+        let unkeyed = rules.unkeyed_fields.contains(name) && !route.keyed_fields.contains(name);
+        let identity = route.identity == Identity::Strip && rules.identity_fields.contains(name);
+        CONDITIONS.contains(name) || unkeyed || identity
+    });
     forwarded
+}
+
+/// Fields that ask for a part, or on condition.
+static CONDITIONS: [HeaderName; 6] = [
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_MATCH,
+    IF_UNMODIFIED_SINCE,
+    IF_RANGE,
+    RANGE,
+];
+
+/// Removes these fields. Mostly there is none of them, which costs less to see than to look for each.
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<_> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// Removes what concerns one connection alone (RFC 9110 §7.6.1; RFC 9111 §3.1).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let listed: Vec<_> = connection_listed(headers).collect();
-    for name in listed {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove(headers, |name| {
+        HOP_BY_HOP.contains(name) || listed.contains(name)
+    });
 }
 
 /// Fields of one connection, whether or not `Connection` lists them.
