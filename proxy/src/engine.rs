@@ -24,7 +24,7 @@ use crate::flight::{Flights, Next, Published, Turn, Waiter};
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::store::{Entry, Found, Store};
-pub use crate::upstream::Interim;
+pub use crate::upstream::Interims;
 use crate::upstream::{Upstream, UpstreamBody};
 use crate::usual::Usual;
 pub(crate) use at_once::{Asked, AtOnce, KeyBuffer};
@@ -44,10 +44,7 @@ pub use purge::{PurgeFault, PurgeOrder, Purged};
 pub(crate) use respond::{NAME, X_CACHE, label, own};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Semaphore, mpsc};
-
-/// Interim responses that may wait to be written to a client: hints that come faster than it reads are of no use to it.
-pub const INTERIM_HEADS_MAX: usize = 16;
+use tokio::sync::Semaphore;
 
 /// Removals from Redis that may go on behind the answers that caused them.
 const REMOVALS_MAX: usize = 1024;
@@ -66,8 +63,8 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The request has, or may have, content.
     pub has_body: bool,
-    /// Where interim responses go, if the client can take them. What doesn't fit in is dropped.
-    pub interim: Option<&'a mpsc::Sender<Interim>>,
+    /// Where interim responses go, if the client can take them.
+    pub interims: Option<&'a Interims>,
 }
 
 /// What the engine says to a request.
@@ -386,7 +383,8 @@ impl Engine {
         entry: Option<Arc<Entry>>,
         forward: Forward,
     ) -> Answer {
-        let job = Job::new(self, request, plan, entry, forward, None);
+        // Boxed, so that it stays where it is while it is handed on.
+        let job = Box::new(Job::new(self, request, plan, entry, forward, None));
         let landed = self.launch_alone(job).await;
         self.landed(request, landed, forward)
     }
@@ -419,7 +417,7 @@ impl Engine {
         if let Turn::Lead(permit) = self.flights.turn(flight, self.patience(plan), generation) {
             // The client has its final answer.
             let request = &Request {
-                interim: None,
+                interims: None,
                 ..*request
             };
             let is_early = reuse(&entry.policy, &plan.lookup, clock::now()) == Reuse::Fresh;

@@ -224,10 +224,8 @@ impl Front {
                 }
                 Idle::Left(Left::Unwritten(head, body)) => {
                     let patience = self.timeouts.client_write;
-                    if write::all(&mut socket, [&head, &body], patience)
-                        .await
-                        .is_err()
-                    {
+                    let rest = write::all(&mut socket, [&head, &body], patience);
+                    if Box::pin(rest).await.is_err() {
                         return;
                     }
                 }
@@ -302,7 +300,7 @@ impl Front {
     ) -> Option<(TcpStream, BytesMut)> {
         let mut buffer = BytesMut::from(unread);
         let head = self.finish_head(&mut socket, &mut buffer, first);
-        let read = timeout(self.timeouts.client_header, head)
+        let read = write::within(self.timeouts.client_header, head)
             .await
             .unwrap_or(Read::Fault(Fault::TooSlow));
         let (head_bytes, body) = match read {

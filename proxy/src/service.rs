@@ -6,7 +6,7 @@
 
 mod write;
 
-use crate::engine::{Answer, Engine, INTERIM_HEADS_MAX, PostAnswer, Request, add_via};
+use crate::engine::{Answer, Engine, Interims, PostAnswer, Request, add_via};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::store::Mark;
@@ -25,7 +25,6 @@ use pingora::{Error, ErrorSource, ErrorType};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc;
 
 /// What the hooks share with the engine.
 #[derive(Debug)]
@@ -104,7 +103,7 @@ fn view(head: &RequestHeader, has_body: bool) -> Option<Request<'_>> {
         authority,
         headers: &head.headers,
         has_body,
-        interim: None,
+        interims: None,
     })
 }
 
@@ -151,18 +150,18 @@ impl ProxyHttp for Service {
             context.pass = Some(Pass::Target(Unkeyable::BadEncoding));
             return Ok(false);
         };
-        let (sender, mut interim) = mpsc::channel(INTERIM_HEADS_MAX);
-        request.interim = (head.version > Version::HTTP_10).then_some(&sender);
+        let interims = Interims::default();
+        request.interims = (head.version > Version::HTTP_10).then_some(&interims);
         let answer = self.engine.answer(&request, clock::now());
         tokio::pin!(answer);
         let answer = loop {
             tokio::select! {
                 biased;
-                Some(head) = interim.recv() => write::interim(session, &head).await?,
+                head = interims.next() => write::interim(session, &head).await?,
                 answer = &mut answer => break answer,
             }
         };
-        while let Ok(head) = interim.try_recv() {
+        while let Some(head) = interims.take() {
             write::interim(session, &head).await?;
         }
         match answer {

@@ -9,6 +9,7 @@
 mod breaker;
 mod failover;
 mod framing;
+mod interim;
 mod pass;
 mod pool;
 mod replay;
@@ -20,7 +21,8 @@ mod whole;
 use crate::config::{Config, Timeouts};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use larder_policy::{Failure, strip_hop_by_hop};
+pub use interim::{Interim, Interims};
+use larder_policy::Failure;
 pub use pass::Passing;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
@@ -36,7 +38,7 @@ use standing::{NoAnswer, Standing, Ticket};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use whole::Whole;
 
@@ -67,14 +69,6 @@ pub struct UpstreamResponse {
     pub body: UpstreamBody,
     /// When its request had its turn: until then the upstream knew nothing of it.
     pub began: Instant,
-}
-
-/// An interim response (RFC 9110 §15.2), without what concerns one connection alone.
-#[derive(Debug)]
-pub struct Interim {
-    pub status: StatusCode,
-    /// Boxed: each request has room for some of these, and hardly any comes.
-    pub headers: Box<HeaderMap>,
 }
 
 /// The upstream with its connections.
@@ -150,11 +144,11 @@ impl Upstream {
         peer
     }
 
-    /// Sends the request and reads the head of the final response; those of interim responses go to `interim` on the way.
+    /// Sends the request and reads the head of the final response; interim responses go to `interims` on the way.
     pub async fn fetch(
         self: &Arc<Self>,
         request: &UpstreamRequest,
-        interim: Option<&mpsc::Sender<Interim>>,
+        interims: Option<&Interims>,
     ) -> Result<UpstreamResponse, Failure> {
         if let Some(outage) = self.outage(&request.target)
             && !outage.trial_due
@@ -174,7 +168,7 @@ impl Upstream {
         let addresses = self.resolver.addresses().await;
         let count = addresses.as_ref().map_or(0, |addresses| addresses.len());
         let found = match addresses {
-            Ok(addresses) => self.ask(&addresses, &ticket, request, interim).await,
+            Ok(addresses) => self.ask(&addresses, &ticket, request, interims).await,
             Err(failure) => Err((NoAnswer::unasked(failure), None)),
         };
         match found {
@@ -206,7 +200,7 @@ impl Upstream {
         addresses: &[SocketAddr],
         ticket: &Ticket,
         request: &UpstreamRequest,
-        interim: Option<&mpsc::Sender<Interim>>,
+        interims: Option<&Interims>,
     ) -> Result<(Said, SocketAddr, usize), (NoAnswer, Option<usize>)> {
         let mut failure = Failure::ConnectFailed;
         for attempt in 0..addresses.len() {
@@ -214,7 +208,7 @@ impl Upstream {
             let Some(address) = addresses.get(place) else {
                 continue;
             };
-            match self.attempt(*address, request, interim).await {
+            match self.attempt(*address, request, interims).await {
                 Ok(said) => return Ok((said, *address, place)),
                 Err(Attempt::NotConnected(why)) => {
                     ticket.not_connected(place, addresses.len());
@@ -252,7 +246,7 @@ impl Upstream {
         &self,
         address: SocketAddr,
         request: &UpstreamRequest,
-        interim: Option<&mpsc::Sender<Interim>>,
+        interims: Option<&Interims>,
     ) -> Result<Said, Attempt> {
         for _ in 0..STALE_CONNECTIONS_MAX {
             let (stream, reused) = self
@@ -262,7 +256,7 @@ impl Upstream {
             let Silence {
                 mut error,
                 nothing_came,
-            } = match self.exchange(stream, request, interim).await {
+            } = match self.exchange(stream, request, interims).await {
                 Ok(said) => return Ok(said),
                 Err(silence) => silence,
             };
@@ -286,7 +280,7 @@ impl Upstream {
         &self,
         mut stream: Stream,
         request: &UpstreamRequest,
-        interim: Option<&mpsc::Sender<Interim>>,
+        interims: Option<&Interims>,
     ) -> Result<Said, Silence> {
         let mut nothing_came = true;
         let exchange = async {
@@ -299,7 +293,7 @@ impl Upstream {
             let heads = self.heads(
                 Replay::new(stream, read),
                 request,
-                interim,
+                interims,
                 &mut nothing_came,
             );
             Box::pin(heads).await.map(Said::Begun)
@@ -320,7 +314,7 @@ impl Upstream {
         &self,
         replay: Replay,
         request: &UpstreamRequest,
-        interim: Option<&mpsc::Sender<Interim>>,
+        interims: Option<&Interims>,
         nothing_came: &mut bool,
     ) -> pingora::Result<Box<HttpSession>> {
         let mut session = Box::new(HttpSession::new(Box::new(replay)));
@@ -349,9 +343,8 @@ impl Upstream {
             if interim_count > INTERIM_COUNT_MAX {
                 return Err(framing::broken("no end of interim responses"));
             }
-            if let Some(interim) = interim {
-                // A client that does not keep up does without.
-                let _ = interim.try_send(Interim::new(head.status, &head.headers));
+            if let Some(interims) = interims {
+                interims.push(Interim::new(head.status, &head.headers));
             }
         }
     }
@@ -370,14 +363,6 @@ struct Silence {
     error: Box<Error>,
     /// No byte of any answer.
     nothing_came: bool,
-}
-
-impl Interim {
-    fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let mut headers = Box::new(headers.clone());
-        strip_hop_by_hop(&mut headers);
-        Self { status, headers }
-    }
 }
 
 impl UpstreamRequest {
@@ -549,7 +534,8 @@ impl UpstreamBody {
         }
         // Unless one of the two has said that it is the last.
         session.respect_keepalive();
-        if let Some(stream) = session.reuse().await.and_then(Replay::undo) {
+        // Boxed: rarer than a whole answer, and larger than all the rest of a body.
+        if let Some(stream) = Box::pin(session.reuse()).await.and_then(Replay::undo) {
             self.upstream.pool.put(self.address, stream, Instant::now());
         }
     }

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
 use crate::store::{Entry, FetchLease, FieldLines, Mark, Put, Stamp, unix_us};
-use crate::upstream::{Interim, UpstreamBody, UpstreamRequest, UpstreamResponse};
+use crate::upstream::{Interims, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use crate::usual::Usual;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -24,7 +24,7 @@ use larder_policy::{
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use xxhash_rust::xxh3::Xxh3;
 
 /// An answer that everybody who wants the same may have.
@@ -112,7 +112,7 @@ pub(super) struct Job {
     pub(super) client: HeaderMap,
     pub(super) upstream: UpstreamRequest,
     /// Where interim responses go: to the client that this fetch is made for, and to nobody who joins it.
-    interim: Option<mpsc::Sender<Interim>>,
+    interims: Option<Interims>,
     /// The whole stored response that the request selects, to be validated.
     pub(super) entry: Option<Arc<Entry>>,
     /// When it selects none: what other requests selected, of which a 304 may name one.
@@ -173,7 +173,7 @@ impl Job {
             lookup: plan.lookup,
             client: request.headers.clone(),
             upstream,
-            interim: request.interim.cloned(),
+            interims: request.interims.cloned(),
             entry,
             others,
             part,
@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// Makes a fetch that nobody can join, which ends with its client. Only what is to be stored outlives that.
-    pub(super) async fn launch_alone(self: &Arc<Self>, mut job: Job) -> Landed {
+    pub(super) async fn launch_alone(self: &Arc<Self>, mut job: Box<Job>) -> Landed {
         let received = self.ask(&mut job).await;
         let engine = self.clone();
         let (landed, landing) = oneshot::channel();
@@ -272,11 +272,11 @@ impl Engine {
                 match self.new_keepable(&job, &response, times) {
                     Err(stored) => return self.own(&job, response, stored),
                     Ok(keep) => tokio::spawn(async move {
-                        engine.keep(job, landed, response, keep, times).await;
+                        engine.keep(*job, landed, response, keep, times).await;
                     }),
                 }
             }
-            received => tokio::spawn(async move { engine.make_use(job, landed, received).await }),
+            received => tokio::spawn(async move { engine.make_use(*job, landed, received).await }),
         };
         given(landing).await
     }
@@ -298,8 +298,8 @@ impl Engine {
     pub(super) async fn ask(&self, job: &mut Job) -> Received {
         let request_time = clock::now();
         let started = Instant::now();
-        let interim = job.interim.take();
-        let result = self.upstream.fetch(&job.upstream, interim.as_ref()).await;
+        let interims = job.interims.take();
+        let result = self.upstream.fetch(&job.upstream, interims.as_ref()).await;
         let took = started.elapsed();
         // What timed out took at least as long.
         if matches!(result, Ok(_) | Err(Failure::UpstreamTimeout)) {

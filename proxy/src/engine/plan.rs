@@ -11,7 +11,7 @@ use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
     CacheKey, CanonicalTarget, Consideration, Failure, Lookup, Pass, QueryRules, Route,
-    canonical_authority, canonical_target, consider, forwarded_fields,
+    canonical_authority, canonical_target, consider, forwarded_fields, is_canonical_target,
 };
 use std::time::Instant;
 
@@ -83,6 +83,9 @@ impl Engine {
     /// What holds for a target, by its canonical path: no other spelling of a path escapes its route.
     pub(super) fn route(&self, target: &str) -> &Route {
         let path = target.split('?').next().unwrap_or(target);
+        if is_canonical_target(path, &QueryRules::default()) {
+            return self.config.route_for(path);
+        }
         match canonical_target(path, &QueryRules::default()) {
             Ok(path) => self.config.route_for(path.as_str()),
             Err(_) => self.config.route_for(path),

@@ -7,7 +7,7 @@
 use super::parse::Parsed;
 use super::write::{self, BrokenOff, Framing, Out};
 use crate::clock;
-use crate::engine::{self, Answer, Engine, INTERIM_HEADS_MAX, Interim, Request, Response};
+use crate::engine::{self, Answer, Engine, Interims, Request, Response};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::problem;
@@ -19,7 +19,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWrite;
-use tokio::sync::mpsc;
 
 /// What the lane needs of the rest.
 #[derive(Debug)]
@@ -103,9 +102,7 @@ impl Lane {
         parsed: &Parsed,
         now: SystemTime,
     ) -> io::Result<Answer> {
-        let (sender, mut interim) = mpsc::channel(INTERIM_HEADS_MAX);
-        // RFC 9110 §15.2: HTTP/1.0 knows no interim responses.
-        let sender = (parsed.version == Version::HTTP_11).then_some(sender);
+        let interims = Interims::default();
         let request = Request {
             method: &parsed.method,
             target: origin_form(&parsed.target),
@@ -115,23 +112,31 @@ impl Lane {
                 .and_then(|host| host.to_str().ok()),
             headers: &parsed.headers,
             has_body: false,
-            interim: sender.as_ref(),
+            // RFC 9110 §15.2: HTTP/1.0 knows no interim responses.
+            interims: (parsed.version == Version::HTTP_11).then_some(&interims),
         };
         let answer = self.engine.answer(&request, now);
         tokio::pin!(answer);
         let answer = loop {
             tokio::select! {
                 biased;
-                Some(Interim { status, headers }) = interim.recv() => {
-                    write::head(out, parsed.version, status, &headers, Framing::None, None);
+                interim = interims.next() => {
+                    write::head(out, parsed.version, interim.status, &interim.headers, Framing::None, None);
                     out.flush().await?;
                 }
                 answer = &mut answer => break answer,
             }
         };
         // Sent before the final head, and perhaps not seen yet.
-        while let Ok(Interim { status, headers }) = interim.try_recv() {
-            write::head(out, parsed.version, status, &headers, Framing::None, None);
+        while let Some(interim) = interims.take() {
+            write::head(
+                out,
+                parsed.version,
+                interim.status,
+                &interim.headers,
+                Framing::None,
+                None,
+            );
             out.flush().await?;
         }
         out.begin();

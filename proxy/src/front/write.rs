@@ -15,6 +15,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 /// Pieces up to this size are gathered and written together; larger ones are written from where they lie.
@@ -168,6 +169,15 @@ async fn next<S: AsyncWrite + Unpin>(
     }
 }
 
+/// What comes of the future in time. Without a clock where it has that at once.
+pub(super) async fn within<F: Future>(patience: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match ready(future.as_mut()).await {
+        Some(value) => Ok(value),
+        None => timeout(patience, future).await,
+    }
+}
+
 /// What the future has at once; none when it must be waited for.
 async fn ready<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| {
@@ -252,7 +262,7 @@ impl<'a, S: AsyncWrite + Unpin> Out<'a, S> {
     /// Sends what is gathered, and makes sure that it is on its way.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         self.send_gathered().await?;
-        timeout(self.patience, self.stream.flush()).await?
+        within(self.patience, self.stream.flush()).await?
     }
 
     async fn send_gathered(&mut self) -> io::Result<()> {
@@ -282,7 +292,7 @@ async fn write_all<S: AsyncWrite + Unpin>(
     patience: Duration,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        match timeout(patience, stream.write(bytes)).await? {
+        match within(patience, stream.write(bytes)).await? {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) => return Err(error),

@@ -1,7 +1,8 @@
 //! Writes the engine's responses to a Pingora session, and frames what goes to clients that know no chunks.
 
 use super::knows_chunks;
-use crate::engine::{Body, Interim, Response, X_CACHE, label};
+use crate::engine::{Body, Response, X_CACHE, label};
+use crate::upstream::Interim;
 use crate::wire::{has_no_content, spelled};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use larder_policy::{Failure, Outcome, strip_hop_by_hop};

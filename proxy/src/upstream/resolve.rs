@@ -16,6 +16,8 @@ const LOOKUP_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Resolver {
     host: String,
     port: u16,
+    /// When the name is none, but an address.
+    address: Option<Arc<[SocketAddr]>>,
     /// The last answer and when it came. Held for an instant only.
     answer: Mutex<Option<(Instant, Arc<[SocketAddr]>)>>,
 }
@@ -25,14 +27,18 @@ impl Resolver {
         Self {
             host: host.to_owned(),
             port,
+            address: host
+                .parse::<IpAddr>()
+                .ok()
+                .map(|address| Arc::new([SocketAddr::new(address, port)]) as Arc<[_]>),
             answer: Mutex::new(None),
         }
     }
 
     /// Every address of the upstream, in the order to try them.
     pub(super) async fn addresses(&self) -> Result<Arc<[SocketAddr]>, Failure> {
-        if let Ok(address) = self.host.parse::<IpAddr>() {
-            return Ok(Arc::new([SocketAddr::new(address, self.port)]));
+        if let Some(address) = &self.address {
+            return Ok(address.clone());
         }
         let last = self.last();
         if let Some((at, addresses)) = &last
