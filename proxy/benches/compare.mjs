@@ -12,8 +12,10 @@ import { measureRow } from './round.mjs'
 import { ROWS } from './rows.mjs'
 import { find, SERVERS } from './servers.mjs'
 
-const { values: options } = parseArgs({
-  options: {
+const usage = message => { console.error(`bench: ${message} (see scripts/bench --help)`); process.exit(64) }
+
+const parsed = () => {
+  const options = {
     bin: { type: 'string' }, // where larder-proxy and the examples were built
     out: { type: 'string' },
     rounds: { type: 'string', default: '5' },
@@ -26,9 +28,14 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false }
   }
-})
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    return usage(error.message)
+  }
+}
 
-const usage = message => { console.error(`bench: ${message}`); process.exit(64) }
+const options = parsed()
 
 const listed = (text, known, what) => {
   const names = text ? text.split(',') : Object.keys(known)
@@ -63,7 +70,14 @@ const programs = () => {
 const places = cores => cores === 1 ? { serverCores: '0', loadCores: '1' } : { serverCores: '0,1', loadCores: '0,1' }
 
 const csvPath = () => path.join(options.out, 'results.csv')
-const read = () => fs.existsSync(csvPath()) ? fromCsv(fs.readFileSync(csvPath(), 'utf8')) : []
+const read = () => {
+  if (!fs.existsSync(csvPath())) return []
+  try {
+    return fromCsv(fs.readFileSync(csvPath(), 'utf8'))
+  } catch (error) {
+    return usage(`${csvPath()} is ${error.message}: write elsewhere with --out, or remove it`)
+  }
+}
 
 // What was measured before, with which the new rows stand: on the same machine and as long, or the table would mix what can't be compared.
 const earlier = machine => {
