@@ -24,7 +24,7 @@ impl Outcome {
                 member.write_str("; hit; ttl=")?;
                 write!(member, "{ttl_s}")?;
             }
-            _ => member.write_str(&self.other_parameters())?,
+            _ => self.write_other_parameters(member)?,
         }
         match self.detail() {
             Some(detail) => {
@@ -35,7 +35,7 @@ impl Outcome {
         }
     }
 
-    fn other_parameters(&self) -> String {
+    fn write_other_parameters(&self, member: &mut impl fmt::Write) -> fmt::Result {
         match *self {
             Self::Revalidated {
                 fwd,
@@ -44,7 +44,10 @@ impl Outcome {
                 stored,
             } => {
                 let (fwd, stored) = (fwd.fwd(), if stored { "; stored" } else { "" });
-                format!("; fwd={fwd}; fwd-status={status}{stored}; ttl={ttl_s}")
+                write!(
+                    member,
+                    "; fwd={fwd}; fwd-status={status}{stored}; ttl={ttl_s}"
+                )
             }
             Self::Miss {
                 fwd,
@@ -58,18 +61,21 @@ impl Outcome {
                     (false, Stored::Yes) => "; stored",
                     (false, _) => "",
                 };
-                format!("; fwd={}; fwd-status={status}{more}", fwd.fwd())
+                write!(member, "; fwd={}; fwd-status={status}{more}", fwd.fwd())
             }
             Self::Bypass { pass, status } => {
-                let status = status.map(|status| format!("; fwd-status={status}"));
-                format!("; fwd={}{}", fwd_of(pass), status.unwrap_or_default())
+                write!(member, "; fwd={}", fwd_of(pass))?;
+                match status {
+                    Some(status) => write!(member, "; fwd-status={status}"),
+                    None => Ok(()),
+                }
             }
             // Neither served from the store nor forwarded.
             Self::OnlyIfCached
             | Self::Error(_)
             | Self::Hit { .. }
             | Self::HitUnverified { .. }
-            | Self::Stale { .. } => String::new(),
+            | Self::Stale { .. } => Ok(()),
         }
     }
 

@@ -93,7 +93,9 @@ pub(super) fn head<S: AsyncWrite + Unpin>(
         "1.0"
     };
     let reason = status.canonical_reason().unwrap_or_default();
-    out.line(format_args!("HTTP/{version} {} {reason}", status.as_u16()));
+    for part in ["HTTP/", version, " ", status.as_str(), " ", reason, "\r\n"] {
+        out.put(part.as_bytes());
+    }
     for (name, value) in headers {
         // RFC 9110 §8.6: never where there can be no content, but the answer to a HEAD says what a GET would bring.
         let barred = status.is_informational() || status == StatusCode::NO_CONTENT;

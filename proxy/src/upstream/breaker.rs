@@ -181,7 +181,7 @@ impl Breaker {
         }
     }
 
-    fn answered(&mut self) -> Option<Change> {
+    pub(super) fn answered(&mut self) -> Option<Change> {
         let was_closed = self.is_closed();
         let state = Self::new().state;
         if was_closed {

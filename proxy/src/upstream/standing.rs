@@ -130,7 +130,11 @@ impl Standing {
     }
 
     fn record(&self, state: &mut Breaker, leave: Leave, luck: Luck) -> Option<Change> {
-        let change = state.record(leave, luck, Instant::now(), chance());
+        let change = match luck {
+            // Needs no clock, and comes most often.
+            Luck::Answered => state.answered(),
+            luck => state.record(leave, luck, Instant::now(), chance()),
+        };
         self.away.store(!state.is_closed(), Ordering::Relaxed);
         change
     }
