@@ -6,6 +6,7 @@
 //! answered here ([`lane`]), in order, pipelined or not; everything else goes to Pingora with its bytes untouched.
 
 mod chunks;
+mod deferral;
 mod gate;
 #[doc(hidden)]
 pub mod grammar;
@@ -358,7 +359,7 @@ impl Front {
             // Pingora waits for a change, and this one was seen while we waited for the preface.
             draining.mark_changed();
         }
-        let (gate, mut returned) = Gate::new(socket, client, Rest::Open, false, read);
+        let (gate, mut returned) = Gate::http2(socket, client, read);
         self.proxy.process_new(Box::new(gate), &draining).await;
         if let Ok((socket, _)) = returned.try_recv() {
             refuse::close(socket).await;

@@ -8,6 +8,7 @@
 //! answer on its way (RFC 9112 §9.6). So a gate that is dropped gives its connection back.
 
 use super::chunks::{Broken, Chunks};
+use super::deferral::Deferral;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -29,6 +30,8 @@ use tokio::sync::oneshot;
 const HELD_BYTES_MAX: usize = 4096;
 /// What is written waits here until it is as much, or flushed.
 const WRITE_BYTES: usize = 4096;
+/// The same of HTTP/2, where several answers may wait.
+const HTTP2_WRITE_BYTES: usize = 16 * 1024;
 
 /// What of the request has not yet come.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Gate {
     may_open: bool,
     held: BytesMut,
     back: Option<oneshot::Sender<(BufWriter<TcpStream>, BytesMut)>>,
+    /// Several tasks write, and what they write goes together.
+    deferral: Option<Deferral>,
 }
 
 impl Gate {
@@ -74,8 +79,24 @@ impl Gate {
             may_open,
             held,
             back: Some(back),
+            deferral: None,
         };
         gate.settle();
+        (gate, returned)
+    }
+
+    /// For all of a connection that speaks HTTP/2, of which this was read.
+    pub(super) fn http2(socket: TcpStream, client: SocketAddr, read: BytesMut) -> (Self, Returned) {
+        let (back, returned) = oneshot::channel();
+        let gate = Self {
+            stream: Some(BufWriter::with_capacity(HTTP2_WRITE_BYTES, socket)),
+            client,
+            rest: Rest::Open,
+            may_open: false,
+            held: read,
+            back: Some(back),
+            deferral: Some(Deferral::default()),
+        };
         (gate, returned)
     }
 
@@ -197,6 +218,10 @@ impl AsyncWrite for Gate {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_sent = self.stream()?.buffer().is_empty();
+        if let Some(deferral) = self.deferral.as_mut().filter(|_| !is_sent) {
+            ready!(deferral.poll(cx));
+        }
         self.stream()?.poll_flush(cx)
     }
 
