@@ -22,7 +22,7 @@ use crate::config::Timeouts;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::service::Service;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use chunks::{Broken, Chunks};
 use gate::{Gate, Rest};
 use head::{Body, Fault};
@@ -35,7 +35,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113 §3.4).
@@ -94,6 +94,24 @@ enum Idle {
     Left(Left),
     /// Not a byte for too long, or for a moment while we are draining: the connection is ours to end.
     Silent,
+}
+
+/// What ends a connection on which nothing is to be done.
+struct Ends<'a, D> {
+    /// Goes off when nobody has spoken for too long, or before.
+    alarm: Pin<&'a mut Sleep>,
+    /// See [`drained`].
+    drained: Pin<&'a mut D>,
+    /// Draining had begun before the connection.
+    has_begun: bool,
+    draining: ShutdownWatch,
+}
+
+impl<D> Ends<'_, D> {
+    fn is_draining(&self) -> bool {
+        // When nobody is left who could say so, it is ending anyway.
+        self.has_begun || self.draining.has_changed().unwrap_or(true)
+    }
 }
 
 impl Front {
@@ -200,24 +218,23 @@ impl Front {
         });
     }
 
-    async fn connection(
-        &self,
-        mut socket: TcpStream,
-        client: SocketAddr,
-        mut draining: ShutdownWatch,
-    ) {
+    async fn connection(&self, mut socket: TcpStream, client: SocketAddr, draining: ShutdownWatch) {
         let mut waiting = Waiting::new(client.ip());
         let mut first = true;
+        // They last as long as the connection: to make them anew for each request costs more than most of it.
+        let mut ends = Ends {
+            has_begun: *draining.borrow(),
+            alarm: pin!(sleep(self.timeouts.client_header)),
+            drained: pin!(drained(draining.clone())),
+            draining: draining.clone(),
+        };
         loop {
-            match self
-                .hits(&mut socket, &mut waiting, first, &mut draining)
-                .await
-            {
+            match self.hits(&mut socket, &mut waiting, first, &mut ends).await {
                 Idle::Left(Left::Unread) => {
                     let unread = std::mem::take(&mut waiting.unread);
                     first &= !waiting.has_asked;
                     // Boxed, so that a connection that waits is as small as one that only waits.
-                    let general = self.general(socket, &unread, client, first, &draining);
+                    let general = self.general(socket, unread, client, first, &draining);
                     match Box::pin(general).await {
                         Some((kept, rest)) => (socket, waiting.unread) = (kept, rest.into()),
                         None => return,
@@ -238,12 +255,12 @@ impl Front {
     }
 
     /// Answers hits as they come, until something else is to be done.
-    async fn hits(
+    async fn hits<D: Future<Output = ()>>(
         &self,
         socket: &mut TcpStream,
         waiting: &mut Waiting,
         first: bool,
-        draining: &mut ShutdownWatch,
+        ends: &mut Ends<'_, D>,
     ) -> Idle {
         let hits = Hits {
             engine: &self.lane.engine,
@@ -255,35 +272,36 @@ impl Front {
             false => self.timeouts.client_idle,
         };
         (waiting.spoke, waiting.has_spoken) = (Instant::now(), false);
-        let (begun, watch) = (*draining.borrow(), draining.clone());
-        let is_draining = || begun || watch.has_changed().unwrap_or(true);
-        let mut alarm = pin!(sleep_until((waiting.spoke + patience).into()));
-        let mut drained = pin!(drained(draining));
-        // Whether both have been asked to wake this task.
+        let end = waiting.spoke + patience;
+        // One that goes off too early is set again then.
+        if ends.alarm.deadline() > end.into() {
+            ends.alarm.as_mut().reset(end.into());
+        }
+        // Whether both ends have been asked to wake this task.
         let mut is_armed = false;
         poll_fn(|context| {
-            let has_read = match hits.poll(socket, waiting, context, !is_draining()) {
+            let has_read = match hits.poll(socket, waiting, context, !ends.is_draining()) {
                 Ok(has_read) => has_read,
                 Err(left) => return Poll::Ready(Idle::Left(left)),
             };
-            if has_read && is_armed && !alarm.is_elapsed() && !is_draining() {
+            if has_read && is_armed && !ends.alarm.is_elapsed() && !ends.is_draining() {
                 return Poll::Pending;
             }
             is_armed = true;
-            if drained.as_mut().poll(context).is_ready() {
+            if ends.drained.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Idle::Silent);
             }
-            while alarm.as_mut().poll(context).is_ready() {
-                let end = waiting.spoke + self.timeouts.client_idle;
+            while ends.alarm.as_mut().poll(context).is_ready() {
                 // Since the alarm was set something may have come.
-                let is_over = match waiting.has_spoken {
-                    true => Instant::now() >= end,
-                    false => true,
+                let patience = match waiting.has_spoken {
+                    true => self.timeouts.client_idle,
+                    false => patience,
                 };
-                if is_over {
+                let end = waiting.spoke + patience;
+                if Instant::now() >= end {
                     return Poll::Ready(Idle::Silent);
                 }
-                alarm.as_mut().reset(end.into());
+                ends.alarm.as_mut().reset(end.into());
             }
             Poll::Pending
         })
@@ -294,12 +312,12 @@ impl Front {
     async fn general(
         &self,
         mut socket: TcpStream,
-        unread: &[u8],
+        unread: Vec<u8>,
         client: SocketAddr,
         first: bool,
         draining: &ShutdownWatch,
     ) -> Option<(TcpStream, BytesMut)> {
-        let mut buffer = BytesMut::from(unread);
+        let mut buffer = BytesMut::from(Bytes::from(unread));
         let head = self.finish_head(&mut socket, &mut buffer, first);
         let read = write::within(self.timeouts.client_header, head)
             .await
@@ -478,7 +496,7 @@ fn own_bytes(
 }
 
 /// Resolves when draining has begun and a request that was under way by then would have come.
-async fn drained(draining: &mut ShutdownWatch) {
+async fn drained(mut draining: ShutdownWatch) {
     if draining.wait_for(|draining| *draining).await.is_err() {
         // Whoever could say so is gone: nobody will.
         std::future::pending::<()>().await;
