@@ -367,8 +367,9 @@ fn the_budget_holds_when_what_is_dear_is_large() {
     }
     for n in 0..500 {
         put(&memory, with(format!("dear {n}"), 8 << 20, 10_000));
-        // A fifth is the allocator's, and a twentieth and one response are over what is left.
+        // A fifth is the allocator's, and a twentieth and one response are over what is left; seldom another one, which went to a
+        // share of the table that had room while others were over theirs.
         let held = memory.bytes() / MIB;
-        assert!(held <= 256 * 84 / 100 + 8, "{held} MiB");
+        assert!(held <= 256 * 84 / 100 + 2 * 8, "{held} MiB");
     }
 }

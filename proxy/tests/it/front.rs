@@ -413,6 +413,7 @@ async fn a_client_that_reads_nothing_holds_its_connection_for_a_while_only() {
     let proxy = Proxy::start(upstream.address, &[("client_write_timeout", "100ms")]).await;
     let mut client = RawClient::connect(proxy.clients).await;
     client.send(get("/a")).await;
+    until("it has asked", async || upstream.count() == 1).await;
     until("the proxy gives the client up", async || {
         let metrics = proxy.admin(reqwest::Method::GET, "/metrics").await.body;
         metrics.contains("larder_connections 0")
