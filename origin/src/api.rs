@@ -28,6 +28,7 @@ pub use limit::Limiter;
 
 use crate::articles::Articles;
 use crate::config::Config;
+use crate::database::Database;
 use crate::ingest::Ingest;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
@@ -43,6 +44,7 @@ use std::time::Duration;
 /// What the handlers share.
 #[derive(Debug)]
 pub struct App {
+    database: Database,
     articles: Arc<Articles>,
     ingest: Arc<Ingest>,
     fresh_for: Duration,
@@ -51,8 +53,14 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(config: &Config, articles: Arc<Articles>, ingest: Arc<Ingest>) -> Arc<Self> {
+    pub fn new(
+        config: &Config,
+        database: &Database,
+        articles: Arc<Articles>,
+        ingest: Arc<Ingest>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            database: database.clone(),
             articles,
             ingest,
             fresh_for: config.cache_ttl,

@@ -9,7 +9,7 @@ mod value;
 
 pub use lookup::{Given, Stop, given};
 
-use crate::articles::Database;
+use crate::database::DatabaseUrl;
 use crate::secret::Secret;
 use crate::source::SourceSettings;
 use ipnet::IpNet;
@@ -203,7 +203,7 @@ impl fmt::Debug for BaseUrl {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
-    pub database: Database,
+    pub database: DatabaseUrl,
     pub newsapi_key: Option<Secret>,
     pub guardian_api_key: Option<Secret>,
     pub feed_urls: FeedUrls,

@@ -10,7 +10,8 @@ mod outcome;
 pub use outcome::{Failure, SourceReport, State};
 
 use crate::article::Category;
-use crate::articles::{Answer, Articles, ArticlesError, Asked};
+use crate::articles::{Answer, Articles, Asked};
+use crate::database::DatabaseError;
 use crate::source::{Batch, Query, Source, SourceError};
 use chrono::{DateTime, TimeDelta, Utc};
 use flight::{Flights, Question};
@@ -69,7 +70,7 @@ impl Ingest {
         self: &Arc<Self>,
         wanted: Wanted<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<SourceReport>, ArticlesError> {
+    ) -> Result<Vec<SourceReport>, DatabaseError> {
         let begun = Instant::now();
         let remembered = self.articles.asked().await?;
         let chosen = self
@@ -128,7 +129,7 @@ impl Ingest {
         question: Question,
         begun: Instant,
         now: DateTime<Utc>,
-    ) -> Result<Outcome, ArticlesError> {
+    ) -> Result<Outcome, DatabaseError> {
         let category = question.category;
         let (ingest, source) = (Arc::clone(self), Arc::clone(source));
         let ask = move || async move { ingest.ask(source.as_ref(), category, now).await };
@@ -141,7 +142,7 @@ impl Ingest {
         source: &dyn Source,
         category: Option<Category>,
         now: DateTime<Utc>,
-    ) -> Result<Outcome, ArticlesError> {
+    ) -> Result<Outcome, DatabaseError> {
         let begun = Instant::now();
         let query = Query {
             category,

@@ -1,12 +1,13 @@
 //! Larder's origin: a news aggregator that fetches from outside sources, keeps articles in a database and answers from it.
 //!
-//! Arrows point one way: `main -> run -> api, ingest -> articles, source -> article`. Only `config` reads the environment, only
-//! `articles` knows SQL, only `http` talks to the outside, only `api::error` gives failures their status codes.
+//! Arrows point one way: `main -> run -> api, ingest -> articles, source -> database, article`. Only `config` reads the environment, only
+//! `articles` knows SQL (and `database` the two databases), only `http` talks to the outside, only `api::error` gives failures their status codes.
 
 pub mod api;
 pub mod article;
 pub mod articles;
 pub mod config;
+pub mod database;
 pub mod health;
 pub mod http;
 pub mod ingest;

@@ -1,8 +1,9 @@
 //! The process: from settings to a running origin, and the subcommands.
 
 use crate::api::{self, App};
-use crate::articles::{Articles, ArticlesError};
+use crate::articles::Articles;
 use crate::config::Config;
+use crate::database::{Database, DatabaseError};
 use crate::ingest::Ingest;
 use crate::{health, serve};
 use anyhow::{Context, bail};
@@ -29,17 +30,15 @@ pub async fn run(command: &str, config: Config) -> anyhow::Result<()> {
 /// Serves until SIGTERM or SIGINT. A database that is down at start is waited for while health checks are already answered.
 async fn serve(config: Config) -> anyhow::Result<()> {
     let sources = crate::source::build(&config.source_settings())?;
-    let articles = Arc::new(Articles::open(
-        &config.database,
-        config.database_connections_max,
-    )?);
+    let database = Database::open(&config.database, config.database_connections_max)?;
+    let articles = Arc::new(Articles::new(&database));
     let ingest = Ingest::new(
         sources,
         Arc::clone(&articles),
         config.cache_ttl,
         config.source_timeout,
     );
-    let app = App::new(&config, Arc::clone(&articles), Arc::clone(&ingest));
+    let app = App::new(&config, &database, articles, Arc::clone(&ingest));
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -60,7 +59,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminated.recv() => tracing::info!("stopping"),
             _ = interrupted.recv() => tracing::info!("stopping"),
-            error = migrate_at_start(&articles) => failure = Some(error),
+            error = migrate_at_start(&database) => failure = Some(error),
         }
     };
     serve::serve(
@@ -71,7 +70,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop,
     )
     .await;
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, articles.close()).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
     failure.map_or(Ok(()), |error| {
         Err(anyhow::Error::from(error).context(format!("{:?}", config.database)))
     })
@@ -79,14 +78,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Tries until the database is reached, and then never ends. Migrations that do not fit it are no passing trouble: that error is
 /// the one way out.
-async fn migrate_at_start(articles: &Articles) -> ArticlesError {
+async fn migrate_at_start(database: &Database) -> DatabaseError {
     loop {
-        match articles.migrate().await {
+        match database.migrate().await {
             Ok(()) => {
                 tracing::info!("the database is ready");
                 return std::future::pending().await;
             }
-            Err(error @ ArticlesError::Unavailable(_)) => {
+            Err(error @ DatabaseError::Unavailable(_)) => {
                 tracing::warn!(%error, "waiting for the database");
                 tokio::time::sleep(MIGRATE_RETRY_INTERVAL).await;
             }
@@ -96,10 +95,10 @@ async fn migrate_at_start(articles: &Articles) -> ArticlesError {
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let articles = Articles::open(&config.database, config.database_connections_max)?;
-    let migrated = articles.migrate().await;
+    let database = Database::open(&config.database, config.database_connections_max)?;
+    let migrated = database.migrate().await;
     migrated.with_context(|| format!("{:?}", config.database))?;
-    articles.close().await;
+    database.close().await;
     tracing::info!(database = ?config.database, "migrated");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! codes for failures. The cause stays in the log.
 
 use super::params::ParameterFault;
-use crate::articles::ArticlesError;
+use crate::database::DatabaseError;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -148,11 +148,11 @@ impl ApiError {
     }
 }
 
-impl From<ArticlesError> for ApiError {
-    fn from(error: ArticlesError) -> Self {
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
         match error {
-            ArticlesError::Unavailable(cause) => Self::DatabaseUnavailable(cause),
-            ArticlesError::Failed(cause) | ArticlesError::Migration(cause) => Self::Internal(cause),
+            DatabaseError::Unavailable(cause) => Self::DatabaseUnavailable(cause),
+            DatabaseError::Failed(cause) | DatabaseError::Migration(cause) => Self::Internal(cause),
         }
     }
 }

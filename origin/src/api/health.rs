@@ -29,7 +29,7 @@ pub(super) async fn live() -> Result<Response, ApiError> {
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    app.articles
+    app.database
         .ping()
         .await
         .map_err(|error| ApiError::NotReady(error.to_string()))?;

@@ -1,29 +1,12 @@
 //! From articles to the JSON parameter that a batch travels in: without repeats, in the databases' alphabet and range of time.
 
-use super::ArticlesError;
 use crate::article::NewArticle;
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, SubsecRound, Utc};
+use crate::database::{DatabaseError, json, stored_time, without_nul};
+use chrono::SecondsFormat;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-
-/// Later than any article: the position before the first page.
-pub(super) const LAST_TIME: DateTime<Utc> = day(9999, 12, 31);
-/// Times before this are taken for this one: text in RFC 3339 has no years below 0.
-const FIRST_TIME: DateTime<Utc> = day(1, 1, 1);
-
-const fn day(year: i32, month: u32, day: u32) -> DateTime<Utc> {
-    match NaiveDate::from_ymd_opt(year, month, day) {
-        Some(date) => date.and_time(NaiveTime::MIN).and_utc(),
-        None => DateTime::UNIX_EPOCH,
-    }
-}
-
-/// Both databases keep microseconds: what is stored equals what was handed in.
-pub(super) fn stored_time(time: DateTime<Utc>) -> DateTime<Utc> {
-    time.trunc_subsecs(6).clamp(FIRST_TIME, LAST_TIME)
-}
 
 /// The key of an article within its source.
 pub(super) fn url_hash(canonical_url: &str) -> String {
@@ -74,7 +57,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The parameter of the upsert.
-    pub(super) fn articles(&self) -> Result<String, ArticlesError> {
+    pub(super) fn articles(&self) -> Result<String, DatabaseError> {
         let rows: Vec<ArticleInput<'_>> = self
             .by_hash
             .iter()
@@ -84,7 +67,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The parameter that adds categories.
-    pub(super) fn categories(&self) -> Result<String, ArticlesError> {
+    pub(super) fn categories(&self) -> Result<String, DatabaseError> {
         let pairs = self.by_hash.iter().flat_map(|(hash, sightings)| {
             let categories = sightings.iter().flat_map(|article| &article.categories);
             categories.map(move |category| CategoryInput {
@@ -114,18 +97,4 @@ fn article_input<'a>(url_hash: &'a str, article: &'a NewArticle) -> ArticleInput
             .to_rfc3339_opts(SecondsFormat::AutoSi, false),
         published_at_estimated: article.published_at_estimated,
     }
-}
-
-/// PostgreSQL's text has no NUL.
-fn without_nul(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') {
-        Cow::Owned(text.replace('\0', ""))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// Any value as a JSON parameter.
-pub(super) fn json(value: &impl Serialize) -> Result<String, ArticlesError> {
-    serde_json::to_string(value).map_err(|error| ArticlesError::Failed(error.to_string()))
 }

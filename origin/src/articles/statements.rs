@@ -1,11 +1,9 @@
 //! The statements, written once for both databases. Where the dialects differ, the word is an argument of the macro:
-//! how a JSON parameter becomes rows, and how a writing transaction begins. Both understand `$1`, upserts, row values,
-//! `string_agg` and `IS DISTINCT FROM`.
+//! how a JSON parameter becomes rows. Both understand `$1`, upserts, row values, `string_agg` and `IS DISTINCT FROM`.
 
 /// The statements in one dialect.
 #[derive(Debug)]
 pub(super) struct Statements {
-    pub(super) begin_write: &'static str,
     pub(super) upsert: &'static str,
     pub(super) add_categories: &'static str,
     pub(super) move_categories: &'static str,
@@ -48,9 +46,8 @@ macro_rules! of_category {
 }
 
 macro_rules! statements {
-    (begin_write: $begin:literal, names: $names:literal, articles: $articles:literal, pairs: $pairs:literal $(,)?) => {
+    (names: $names:literal, articles: $articles:literal, pairs: $pairs:literal $(,)?) => {
         Statements {
-            begin_write: $begin,
             // Sorted by hash, so that two batches with common articles lock them in one order. A row that would not change is
             // not written. A source that once gave a text and then leaves it out has not taken it back; an estimated time
             // never replaces a stored one, else such an article would rise to the top at each fetch.
@@ -117,7 +114,6 @@ macro_rules! statements {
 }
 
 pub(super) static POSTGRES: Statements = statements! {
-    begin_write: "BEGIN",
     names: "SELECT jsonb_array_elements_text(CAST($1 AS jsonb))",
     articles: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (outlet text, external_id text, title text, description text, \
         content text, author text, url text, url_canonical text, url_hash text, image_url text, published_at timestamptz, \
@@ -126,8 +122,6 @@ pub(super) static POSTGRES: Statements = statements! {
 };
 
 pub(super) static SQLITE: Statements = statements! {
-    // A transaction that begins by reading could not wait for another writer when it comes to write.
-    begin_write: "BEGIN IMMEDIATE",
     names: "SELECT value FROM json_each($1)",
     articles: "(SELECT value ->> 'outlet' AS outlet, value ->> 'external_id' AS external_id, value ->> 'title' AS title, \
         value ->> 'description' AS description, value ->> 'content' AS content, value ->> 'author' AS author, \

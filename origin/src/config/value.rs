@@ -1,7 +1,7 @@
 //! From the text of a setting to its value. Pure; a fault says what would be right, and never repeats what may be secret.
 
 use super::{BaseUrl, FeedUrls, LogFormat};
-use crate::articles::Database;
+use crate::database::DatabaseUrl;
 use crate::secret::Secret;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -19,9 +19,9 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-pub(super) fn database(text: &str) -> Result<Database, String> {
+pub(super) fn database(text: &str) -> Result<DatabaseUrl, String> {
     text.parse()
-        .map_err(|fault: crate::articles::DatabaseFault| fault.to_string())
+        .map_err(|fault: crate::database::DatabaseUrlFault| fault.to_string())
 }
 
 pub(super) fn secret(text: &str) -> Result<Secret, String> {

@@ -5,7 +5,7 @@
 
 use super::outcome::{Failure, Outcome};
 use crate::article::Category;
-use crate::articles::ArticlesError;
+use crate::database::DatabaseError;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub(super) struct Question {
     pub(super) category: Option<Category>,
 }
 
-type Answered = Result<Outcome, ArticlesError>;
+type Answered = Result<Outcome, DatabaseError>;
 
 struct Flight {
     answer: Shared<BoxFuture<'static, Answered>>,

@@ -4,7 +4,8 @@ use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::news::{article, noon};
 use chrono::TimeDelta;
 use larder_origin::article::{Category, NewArticle};
-use larder_origin::articles::{Answer, Article, Articles, ArticlesError, Page, PageQuery};
+use larder_origin::articles::{Answer, Article, Articles, Page, PageQuery};
+use larder_origin::database::DatabaseError;
 
 on_both_databases!(
     a_stored_article_comes_back_as_it_was,
@@ -30,7 +31,7 @@ async fn store(
     articles: &Articles,
     source: &str,
     batch: &[NewArticle],
-) -> Result<u64, ArticlesError> {
+) -> Result<u64, DatabaseError> {
     let answer = Answer {
         source,
         category: None,
@@ -396,7 +397,7 @@ async fn a_batch_is_stored_whole_or_not_at_all(database: TestDatabase) {
     };
     let failed = store(&articles, "a", &[article("good", 0), without_title]).await;
     assert!(
-        matches!(failed, Err(ArticlesError::Failed(_))),
+        matches!(failed, Err(DatabaseError::Failed(_))),
         "{failed:?}"
     );
     assert_eq!(all(&articles, "a").await, []);
@@ -428,28 +429,28 @@ async fn overlapping_batches_at_the_same_time_all_arrive(database: TestDatabase)
 
 async fn many_who_migrate_at_once_take_turns(database: TestDatabase) {
     let migrating = (0..6).map(|_| {
-        let articles = database.open();
+        let database = database.open();
         async move {
-            articles.migrate().await.expect("migrated");
-            articles.ping().await.expect("ready");
-            articles
+            database.migrate().await.expect("migrated");
+            database.ping().await.expect("ready");
+            database
         }
     });
-    let stores = futures_util::future::join_all(migrating).await;
-    store(&stores[0], "a", &[article("x", 0)])
+    let databases = futures_util::future::join_all(migrating).await;
+    store(&Articles::new(&databases[0]), "a", &[article("x", 0)])
         .await
         .expect("stored");
     // On a database that holds something, they run again without harm.
-    stores[1].migrate().await.expect("migrated");
-    assert_eq!(all(&stores[2], "a").await.len(), 1);
+    databases[1].migrate().await.expect("migrated");
+    assert_eq!(all(&Articles::new(&databases[2]), "a").await.len(), 1);
 }
 
 async fn nothing_is_ready_before_the_migrations(database: TestDatabase) {
-    let articles = database.open();
+    let database = database.open();
     assert!(matches!(
-        articles.ping().await,
-        Err(ArticlesError::Unavailable(_))
+        database.ping().await,
+        Err(DatabaseError::Unavailable(_))
     ));
-    articles.migrate().await.expect("migrated");
-    articles.ping().await.expect("ready");
+    database.migrate().await.expect("migrated");
+    database.ping().await.expect("ready");
 }

@@ -1,7 +1,8 @@
 //! An empty database of either kind, and the macro that runs a test on both.
 
 use super::postgres::Postgres;
-use larder_origin::articles::{Articles, Database};
+use larder_origin::articles::Articles;
+use larder_origin::database::{Database, DatabaseUrl};
 use tempfile::TempDir;
 
 /// A database of the test's own.
@@ -34,15 +35,21 @@ impl TestDatabase {
     }
 
     /// Opened, not migrated.
-    pub(crate) fn open(&self) -> Articles {
-        Articles::open(&self.url.parse::<Database>().expect("a database URL"), 10).expect("a pool")
+    pub(crate) fn open(&self) -> Database {
+        let url: DatabaseUrl = self.url.parse().expect("a database URL");
+        Database::open(&url, 10).expect("a pool")
     }
 
     /// Opened and migrated.
+    pub(crate) async fn migrated(&self) -> Database {
+        let database = self.open();
+        database.migrate().await.expect("migrations");
+        database
+    }
+
+    /// The articles of one that is opened and migrated.
     pub(crate) async fn articles(&self) -> Articles {
-        let articles = self.open();
-        articles.migrate().await.expect("migrations");
-        articles
+        Articles::new(&self.migrated().await)
     }
 }
 

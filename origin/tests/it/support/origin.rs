@@ -33,7 +33,8 @@ impl TestOrigin {
         settings: &[(&str, &str)],
     ) -> Self {
         let config = config(settings);
-        let articles = Arc::new(database.articles().await);
+        let pool = database.migrated().await;
+        let articles = Arc::new(Articles::new(&pool));
         let sources = sources
             .iter()
             .map(|source| Arc::clone(source) as Arc<dyn Source>)
@@ -44,7 +45,7 @@ impl TestOrigin {
             config.cache_ttl,
             config.source_timeout,
         );
-        let app = App::new(&config, Arc::clone(&articles), ingest);
+        let app = App::new(&config, &pool, Arc::clone(&articles), ingest);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(serve::serve(

@@ -1,7 +1,6 @@
 //! Which database, its pool, its migrations, and which of its errors another try may cure.
 
-use super::ArticlesError;
-use super::statements::{POSTGRES, SQLITE, Statements};
+use super::{DatabaseError, Dialect};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
@@ -21,16 +20,16 @@ const STATEMENT_TIMEOUT_MS: &str = "5000";
 /// How long a writer waits for another one on SQLite.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where articles are kept. Its `Debug` shows no password.
+/// Where everything is kept. Its `Debug` shows no password.
 #[derive(Clone)]
-pub enum Database {
+pub enum DatabaseUrl {
     Postgres(Box<PgConnectOptions>),
     Sqlite(Box<SqliteConnectOptions>),
 }
 
 /// Why a URL names no database. The text repeats nothing of the URL: it may hold a password.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DatabaseFault {
+pub enum DatabaseUrlFault {
     #[error("must begin with postgres:// or sqlite://")]
     Scheme,
     #[error("is not a usable PostgreSQL URL, as in postgres://user:password@host:5432/name")]
@@ -41,31 +40,32 @@ pub enum DatabaseFault {
     Memory,
 }
 
-impl FromStr for Database {
-    type Err = DatabaseFault;
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlFault;
 
-    fn from_str(url: &str) -> Result<Self, DatabaseFault> {
+    fn from_str(url: &str) -> Result<Self, DatabaseUrlFault> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url).map_err(|_| DatabaseFault::Postgres)?;
+            let options =
+                PgConnectOptions::from_str(url).map_err(|_| DatabaseUrlFault::Postgres)?;
             return Ok(Self::Postgres(Box::new(options)));
         }
         let Some(path) = url.strip_prefix("sqlite:") else {
-            return Err(DatabaseFault::Scheme);
+            return Err(DatabaseUrlFault::Scheme);
         };
         let path = path.strip_prefix("//").unwrap_or(path);
         if path.starts_with(":memory:") || path.contains("mode=memory") {
-            return Err(DatabaseFault::Memory);
+            return Err(DatabaseUrlFault::Memory);
         }
         if path.is_empty() || path.starts_with('?') {
-            return Err(DatabaseFault::Sqlite);
+            return Err(DatabaseUrlFault::Sqlite);
         }
         SqliteConnectOptions::from_str(url)
             .map(|options| Self::Sqlite(Box::new(options)))
-            .map_err(|_| DatabaseFault::Sqlite)
+            .map_err(|_| DatabaseUrlFault::Sqlite)
     }
 }
 
-impl fmt::Debug for Database {
+impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(options) => {
@@ -82,18 +82,16 @@ impl fmt::Debug for Database {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Pool {
+/// Clones share the connections.
+#[derive(Debug, Clone)]
+pub(crate) enum Pool {
     Postgres(PgPool),
     Sqlite(SqlitePool),
 }
 
-pub(super) fn pool(
-    database: &Database,
-    connections_max: u32,
-) -> Result<(Pool, &'static Statements), ArticlesError> {
-    match database {
-        Database::Postgres(options) => {
+pub(super) fn pool(url: &DatabaseUrl, connections_max: u32) -> Result<Pool, DatabaseError> {
+    match url {
+        DatabaseUrl::Postgres(options) => {
             let options = options
                 .as_ref()
                 .clone()
@@ -101,12 +99,11 @@ pub(super) fn pool(
             let pool = PgPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT);
-            Ok((
-                Pool::Postgres(pool.connect_lazy_with(options.application_name("larder-origin"))),
-                &POSTGRES,
-            ))
+            Ok(Pool::Postgres(pool.connect_lazy_with(
+                options.application_name("larder-origin"),
+            )))
         }
-        Database::Sqlite(options) => {
+        DatabaseUrl::Sqlite(options) => {
             make_folder(options)?;
             // In WAL mode, NORMAL loses at most the last transactions on a power cut, never the file.
             let options = options
@@ -121,12 +118,12 @@ pub(super) fn pool(
             let pool = SqlitePoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT + BUSY_TIMEOUT);
-            Ok((Pool::Sqlite(pool.connect_lazy_with(options)), &SQLITE))
+            Ok(Pool::Sqlite(pool.connect_lazy_with(options)))
         }
     }
 }
 
-fn make_folder(options: &SqliteConnectOptions) -> Result<(), ArticlesError> {
+fn make_folder(options: &SqliteConnectOptions) -> Result<(), DatabaseError> {
     let Some(folder) = options
         .get_filename()
         .parent()
@@ -135,7 +132,7 @@ fn make_folder(options: &SqliteConnectOptions) -> Result<(), ArticlesError> {
         return Ok(());
     };
     std::fs::create_dir_all(folder).map_err(|error| {
-        ArticlesError::Unavailable(format!(
+        DatabaseError::Unavailable(format!(
             "its folder {} cannot be made: {error}",
             folder.display()
         ))
@@ -143,18 +140,18 @@ fn make_folder(options: &SqliteConnectOptions) -> Result<(), ArticlesError> {
 }
 
 /// PostgreSQL's migrator takes an advisory lock. SQLite's takes none, so the whole run stands in one writing transaction there.
-pub(super) async fn migrate(pool: &Pool) -> Result<(), ArticlesError> {
+pub(super) async fn migrate(pool: &Pool) -> Result<(), DatabaseError> {
     match pool {
         Pool::Postgres(pool) => Ok(POSTGRES_MIGRATIONS.run(pool).await?),
         Pool::Sqlite(pool) => {
-            let mut tx = pool.begin_with(SQLITE.begin_write).await?;
+            let mut tx = pool.begin_with(Dialect::Sqlite.begin_write()).await?;
             SQLITE_MIGRATIONS.run(&mut *tx).await?;
             Ok(tx.commit().await?)
         }
     }
 }
 
-impl From<sqlx::Error> for ArticlesError {
+impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         if is_passing(&error) {
             Self::Unavailable(error.to_string())
@@ -164,7 +161,7 @@ impl From<sqlx::Error> for ArticlesError {
     }
 }
 
-impl From<MigrateError> for ArticlesError {
+impl From<MigrateError> for DatabaseError {
     fn from(error: MigrateError) -> Self {
         match error {
             MigrateError::Execute(error) if is_passing(&error) => {
@@ -220,7 +217,7 @@ fn is_passing_code(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArticlesError, MigrateError};
+    use super::{DatabaseError, MigrateError};
 
     #[test]
     fn a_schema_that_is_not_ours_is_told_with_what_to_do() {
@@ -228,7 +225,7 @@ mod tests {
             (MigrateError::VersionMissing(2), "newer version"),
             (MigrateError::VersionMismatch(1), "another build"),
         ] {
-            let text = ArticlesError::from(error).to_string();
+            let text = DatabaseError::from(error).to_string();
             assert!(
                 text.contains(hint) && text.contains("DATABASE_URL"),
                 "{text}"
