@@ -1,19 +1,23 @@
 //! The HTTP answers. Routes:
 //!
-//! | path | answers | kept by caches |
+//! | path | answers | kept by the cache before us |
 //! | --- | --- | --- |
-//! | `/articles` | a page of articles, newest first | `CACHE_TTL`, fixed |
-//! | `/articles/{id}` | one article | `CACHE_TTL`, fixed |
-//! | `/sources` | the enabled sources and how they fared | 30 s |
+//! | `/articles` | a page of articles, newest first | `CACHE_TTL`, or until its tags are purged |
+//! | `/articles/{id}` | one article | `CACHE_TTL`, or until its tags are purged |
+//! | `/sources` | the enabled sources and how they fared | 30 s, or until its tags are purged |
 //! | `/status` | the time | 10 s |
 //! | `/health/live`, `/health/ready`, `/health` | whether the process runs; whether it can answer | not at all |
 //! | `/openapi.json`, `/docs` | this interface, for programs and for people | 1 h |
+//!
+//! Browsers keep an answer too, but ask each time whether it still holds (`caching`).
 //!
 //! Handlers extract, ask and shape. What all answers share (time taken, `ETag`, `HEAD`, the rate limit, the access line) lies in
 //! `exchange`; every failure's form in `error`. No body holds anything that changes from one request to the next.
 
 mod articles;
+mod caching;
 mod client;
+mod conditions;
 mod cursor;
 mod docs;
 mod error;
@@ -35,6 +39,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use caching::Shared;
 use error::ApiError;
 use ipnet::IpNet;
 use serde::Serialize;
@@ -71,9 +76,9 @@ impl App {
         })
     }
 
-    /// What `Cache-Control` says of articles.
-    fn articles_cache_control(&self) -> String {
-        format!("public, max-age={}", self.fresh_for.as_secs())
+    /// How long articles may be kept.
+    fn articles_shared(&self) -> Shared {
+        Shared::for_secs(self.fresh_for.as_secs())
     }
 }
 

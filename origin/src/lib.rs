@@ -17,3 +17,4 @@ pub mod secret;
 pub mod serve;
 pub mod sim;
 pub mod source;
+pub mod tag;

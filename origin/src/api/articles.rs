@@ -3,9 +3,10 @@
 use super::error::ApiError;
 use super::exchange::{Now, SourcesTook};
 use super::params::ParameterFault;
-use super::{App, cursor, json, params};
+use super::{App, cursor, params};
 use crate::articles::{Article, PageQuery};
 use crate::ingest::{SourceReport, State as SourceState, Wanted};
+use crate::tag::Tag;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -74,7 +75,12 @@ pub(super) async fn list(
             .then_some(SAMPLE_NOTICE),
         sources,
     };
-    Ok((Extension(took), json(&app.articles_cache_control(), &list)?).into_response())
+    let shared = app
+        .articles_shared()
+        .tagged([Tag::list(), Tag::category(asked.category)])
+        .tagged(list.sources.iter().map(|report| Tag::source(&report.name)))
+        .showing(list.articles.iter().map(|article| Tag::article(article.id)));
+    Ok((Extension(took), shared.json(&list)?).into_response())
 }
 
 /// One article.
@@ -99,7 +105,9 @@ pub(super) async fn one(
         .by_id(id)
         .await?
         .ok_or(ApiError::ArticleNotFound)?;
-    json(&app.articles_cache_control(), &article)
+    app.articles_shared()
+        .tagged([Tag::article(id), Tag::source(&article.source)])
+        .json(&article)
 }
 
 /// One spelling for each article: no sign, no leading zero.

@@ -1,15 +1,16 @@
 //! `/openapi.json`, and `/docs`, which is the same made readable: one page without scripts and without anything from elsewhere.
 
+use super::caching::Shared;
 use super::error::{ApiError, CODES};
 use super::params;
 use axum::extract::RawQuery;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::Response;
 use serde_json::Value;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-const CACHED: &str = "public, max-age=3600";
+const KEPT_SECS: u64 = 3600;
 const DOCUMENT: &str = include_str!("openapi.json");
 
 static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
@@ -23,7 +24,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| html(&OPENAPI));
 
 pub(super) async fn openapi(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
-    super::json(CACHED, &*OPENAPI)
+    Shared::for_secs(KEPT_SECS).json(&*OPENAPI)
 }
 
 pub(super) async fn page(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
@@ -31,10 +32,9 @@ pub(super) async fn page(RawQuery(query): RawQuery) -> Result<Response, ApiError
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
     let fields = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, CACHED),
         (CONTENT_SECURITY_POLICY, policy),
     ];
-    Ok((fields, PAGE.as_str()).into_response())
+    Ok(Shared::for_secs(KEPT_SECS).dress((fields, PAGE.as_str())))
 }
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\

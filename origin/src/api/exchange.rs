@@ -1,12 +1,14 @@
-//! What every request and answer share: who asks, the rate limit, `HEAD`, `ETag` and 304, the time taken, the access line.
+//! What every request and answer share: who asks, the rate limit, `HEAD`, validators and 304, the time taken, the access line.
 
 use super::App;
+use super::caching::Modified;
 use super::client::{self, Client};
+use super::conditions::{Conditions, Validators};
 use super::error::ApiError;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, TRANSFER_ENCODING,
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, request, response};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +16,6 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full};
-use sha2::{Digest, Sha256};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::PoisonError;
@@ -47,11 +48,7 @@ pub async fn exchange<B>(
     let asked = (
         head.method.clone(),
         head.uri.clone(),
-        head.headers
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .cloned()
-            .collect(),
+        Conditions::of(&head.headers),
     );
     let answer = match admit(app, client, &head, begun) {
         Ok(()) => {
@@ -64,8 +61,8 @@ pub async fn exchange<B>(
         }
         Err(refusal) => refusal.into_response(),
     };
-    let (method, uri, if_none_match): (Method, _, Vec<HeaderValue>) = asked;
-    let mut answer = finish(answer, &method, &if_none_match).await;
+    let (method, uri, conditions) = asked;
+    let mut answer = finish(answer, &method, &conditions, now).await;
     let took = begun.elapsed();
     let sources = sources_took(&answer);
     stamp(answer.headers_mut(), took, sources);
@@ -106,11 +103,12 @@ async fn answer(router: Router, request: Request<Body>) -> Response {
     }
 }
 
-/// Gives the answer its validator and its length, and takes the body where none is to be sent.
+/// Gives the answer its validators and its length, and takes the body where none is to be sent.
 async fn finish(
     answer: Response,
     method: &Method,
-    if_none_match: &[HeaderValue],
+    conditions: &Conditions,
+    now: DateTime<Utc>,
 ) -> Response<Full<Bytes>> {
     let (mut head, body) = answer.into_parts();
     // Our own bodies are in memory: they cannot fail.
@@ -126,10 +124,10 @@ async fn finish(
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     if is_read && head.status == StatusCode::OK {
-        let etag = etag(&body);
-        let unchanged = matches_any(if_none_match, &etag);
-        head.headers.insert(ETAG, etag);
-        if unchanged {
+        let modified = head.extensions.get::<Modified>().map(|modified| modified.0);
+        let validators = Validators::new(&body, modified, now);
+        validators.put(&mut head.headers);
+        if conditions.hold(&validators) {
             return not_modified(head);
         }
     }
@@ -148,30 +146,6 @@ fn not_modified(mut head: response::Parts) -> Response<Full<Bytes>> {
     head.headers.remove(CONTENT_TYPE);
     head.headers.remove(CONTENT_LENGTH);
     Response::from_parts(head, Full::default())
-}
-
-/// Strong: equal tags mean equal bytes.
-fn etag(body: &[u8]) -> HeaderValue {
-    let digest = Sha256::digest(body);
-    let hex: String = digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    HeaderValue::from_str(&format!("\"{hex}\""))
-        .unwrap_or_else(|_| HeaderValue::from_static("\"\""))
-}
-
-/// RFC 9110 §13.1.2: by weak comparison, over all lines of the field. Our tags hold no comma, so splitting at commas is exact
-/// for them.
-fn matches_any(if_none_match: &[HeaderValue], etag: &HeaderValue) -> bool {
-    let tags = if_none_match
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','));
-    let own = etag.to_str().unwrap_or_default();
-    tags.map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == own)
 }
 
 fn sources_took(answer: &Response<Full<Bytes>>) -> Option<Duration> {
@@ -212,27 +186,6 @@ fn log(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn matches(lines: &[&str]) -> bool {
-        let lines: Vec<HeaderValue> = lines.iter().map(|line| line.parse().unwrap()).collect();
-        matches_any(&lines, &HeaderValue::from_static("\"abc\""))
-    }
-
-    #[test]
-    fn a_known_tag_is_found_in_any_list_weak_or_strong() {
-        for lines in [
-            &["\"abc\""][..],
-            &["W/\"abc\""],
-            &["\"x\", \"abc\""],
-            &["\"x\"", "\"abc\""],
-            &["*"],
-        ] {
-            assert!(matches(lines), "{lines:?}");
-        }
-        for lines in [&[][..], &["\"abcd\""], &["abc"], &["\"x\""], &["w/\"abc\""]] {
-            assert!(!matches(lines), "{lines:?}");
-        }
-    }
 
     #[test]
     fn the_time_taken_has_two_decimals_and_a_unit() {

@@ -1,6 +1,7 @@
 //! `/status` and the health checks. Live: the process runs. Ready: it can answer. Checks take no notice of parameters:
 //! a prober that adds one must not end the process.
 
+use super::caching::{NO_STORE, Shared};
 use super::error::ApiError;
 use super::exchange::Now;
 use super::{App, json, params};
@@ -18,14 +19,13 @@ pub(super) async fn status(
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
-    json(
-        "public, max-age=10",
-        &json!({ "status": "ok", "time": time, "version": env!("CARGO_PKG_VERSION") }),
-    )
+    Shared::exactly_secs(10)
+        .modified(Some(now))
+        .json(&json!({ "status": "ok", "time": time, "version": env!("CARGO_PKG_VERSION") }))
 }
 
 pub(super) async fn live() -> Result<Response, ApiError> {
-    json("no-store", &json!({ "status": "live" }))
+    json(NO_STORE, &json!({ "status": "live" }))
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
@@ -33,5 +33,5 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Response, ApiEr
         .ping()
         .await
         .map_err(|error| ApiError::NotReady(error.to_string()))?;
-    json("no-store", &json!({ "status": "ready" }))
+    json(NO_STORE, &json!({ "status": "ready" }))
 }

@@ -1,8 +1,10 @@
 //! `/sources`: which are enabled, what is stored of each, and how the last asking went.
 
+use super::caching::Shared;
 use super::error::ApiError;
-use super::{App, json, params};
+use super::{App, params};
 use crate::articles::Asked;
+use crate::tag::Tag;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -49,12 +51,13 @@ pub(super) async fn list(
             .map_or(0, |(_, count)| *count),
         last: last(&asked, source.name()),
     });
-    json(
-        "public, max-age=30",
-        &List {
-            sources: sources.collect(),
-        },
-    )
+    let list = List {
+        sources: sources.collect(),
+    };
+    Shared::for_secs(30)
+        .tagged([Tag::sources()])
+        .modified(asked.iter().map(|asked| asked.asked_at).max())
+        .json(&list)
 }
 
 fn last(asked: &[Asked], name: &str) -> Option<Last> {

@@ -18,23 +18,47 @@ async fn origin() -> TestOrigin {
     origin
 }
 
-/// Every endpoint with its type and its Cache-Control.
-const ENDPOINTS: &[(&str, &str, &str)] = &[
-    ("/articles", JSON, "public, max-age=300"),
+const HTML: &str = "text/html; charset=utf-8";
+const FIVE_MINUTES: &str = "max-age=300, stale-while-revalidate=30, stale-if-error=3600";
+const AN_HOUR: &str = "max-age=3600, stale-while-revalidate=30, stale-if-error=3600";
+
+/// Every endpoint with its type, how long the cache before us keeps it ("" for not at all), and its tags.
+const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
     (
-        "/articles?category=general&live=true",
+        "/articles",
         JSON,
-        "public, max-age=300",
+        FIVE_MINUTES,
+        "article:1, article:2, article:3, category:any, list, source:a",
     ),
-    ("/articles/1", JSON, "public, max-age=300"),
-    ("/sources", JSON, "public, max-age=30"),
-    ("/status", JSON, "public, max-age=10"),
-    ("/health", JSON, "no-store"),
-    ("/health/live", JSON, "no-store"),
-    ("/health/ready?probe=1", JSON, "no-store"),
-    ("/openapi.json", JSON, "public, max-age=3600"),
-    ("/docs", "text/html; charset=utf-8", "public, max-age=3600"),
+    (
+        "/articles?category=general&live=true&limit=1",
+        JSON,
+        FIVE_MINUTES,
+        "article:1, category:general, list, source:a",
+    ),
+    ("/articles/1", JSON, FIVE_MINUTES, "article:1, source:a"),
+    (
+        "/sources",
+        JSON,
+        "max-age=30, stale-while-revalidate=30, stale-if-error=3600",
+        "sources",
+    ),
+    ("/status", JSON, "max-age=10, stale-if-error=3600", ""),
+    ("/health", JSON, "", ""),
+    ("/health/live", JSON, "", ""),
+    ("/health/ready?probe=1", JSON, "", ""),
+    ("/openapi.json", JSON, AN_HOUR, ""),
+    ("/docs", HTML, AN_HOUR, ""),
 ];
+
+/// What browsers are told: to ask each time, or not to keep it.
+fn cache_control(kept: &str) -> &'static str {
+    if kept.is_empty() {
+        "no-store"
+    } else {
+        "no-cache"
+    }
+}
 
 fn has_times(reply: &Reply) -> bool {
     let took = reply
@@ -54,11 +78,19 @@ fn has_times(reply: &Reply) -> bool {
 #[tokio::test]
 async fn every_endpoint_says_how_long_it_may_be_kept() {
     let origin = origin().await;
-    for (target, kind, cache_control) in ENDPOINTS {
+    for (target, kind, kept, tags) in ENDPOINTS {
         let reply = get(origin.address, target).await;
         assert_eq!(reply.status, 200, "{target}: {:?}", reply.body);
         assert_eq!(reply.header("content-type"), *kind, "{target}");
-        assert_eq!(reply.header("cache-control"), *cache_control, "{target}");
+        assert_eq!(
+            (
+                reply.header("cache-control"),
+                reply.header("cdn-cache-control"),
+                reply.header("cache-tag")
+            ),
+            (cache_control(kept), *kept, *tags),
+            "{target}"
+        );
         let etag = reply.header("etag");
         assert!(
             etag.starts_with('"') && etag.ends_with('"') && etag.len() > 10,
@@ -72,7 +104,7 @@ async fn every_endpoint_says_how_long_it_may_be_kept() {
 #[tokio::test]
 async fn a_client_that_has_the_body_is_not_sent_it_again() {
     let origin = origin().await;
-    for (target, _, cache_control) in ENDPOINTS.iter().filter(|(target, ..)| *target != "/status") {
+    for (target, _, kept, tags) in ENDPOINTS.iter().filter(|(target, ..)| *target != "/status") {
         let first = get(origin.address, target).await;
         let tag = first.header("etag");
         for method in [Method::GET, Method::HEAD] {
@@ -86,8 +118,13 @@ async fn a_client_that_has_the_body_is_not_sent_it_again() {
                 "{target}"
             );
             assert_eq!(
-                (reply.header("etag"), reply.header("cache-control")),
-                (tag, *cache_control),
+                (
+                    reply.header("etag"),
+                    reply.header("cache-control"),
+                    reply.header("cdn-cache-control"),
+                    reply.header("cache-tag")
+                ),
+                (tag, cache_control(kept), *kept, *tags),
                 "{target}"
             );
             assert!(
@@ -106,12 +143,27 @@ async fn a_client_that_has_the_body_is_not_sent_it_again() {
 }
 
 #[tokio::test]
+async fn an_unsafe_request_can_void_an_answer_by_its_groups() {
+    let origin = origin().await;
+    for (target, groups) in [
+        (
+            "/articles?category=general",
+            "\"category:general\", \"list\", \"source:a\"",
+        ),
+        ("/articles/2", "\"article:2\", \"source:a\""),
+    ] {
+        let reply = get(origin.address, target).await;
+        assert_eq!(reply.header("cache-groups"), groups, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn head_answers_as_get_does_without_the_body() {
     let origin = origin().await;
-    for (target, ..) in ENDPOINTS
-        .iter()
-        .chain(&[("/nope", PROBLEM, ""), ("/articles?x=1", PROBLEM, "")])
-    {
+    for (target, ..) in ENDPOINTS.iter().chain(&[
+        ("/nope", PROBLEM, "", ""),
+        ("/articles?x=1", PROBLEM, "", ""),
+    ]) {
         let got = get(origin.address, target).await;
         let head = send(origin.address, Method::HEAD, target, &[])
             .await
