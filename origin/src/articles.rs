@@ -5,6 +5,7 @@
 //! What is asked of whom, and when, is decided in `ingest`.
 
 mod input;
+mod outdated;
 mod row;
 mod statements;
 
@@ -14,7 +15,9 @@ use crate::article::{Category, NewArticle};
 use crate::database::{
     Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
 };
+use crate::outbox::{self, Outbox};
 use chrono::{DateTime, Utc};
+use outdated::Change;
 use row::{ArticleRow, AskedRow};
 use statements::{POSTGRES, SQLITE, Statements};
 
@@ -23,10 +26,13 @@ use statements::{POSTGRES, SQLITE, Statements};
 pub struct Answer<'a> {
     pub source: &'a str,
     pub category: Option<Category>,
+    /// Whether the source narrows its answers by category.
+    pub by_category: bool,
     /// "ok", "empty" or the stable code of the failure.
     pub outcome: &'a str,
     pub articles: &'a [NewArticle],
     pub asked_at: DateTime<Utc>,
+    pub stored_at: DateTime<Utc>,
     pub ask_again_at: DateTime<Utc>,
 }
 
@@ -62,12 +68,20 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Articles {
     database: Database,
+    outbox: Outbox,
     sql: &'static Statements,
 }
 
 impl Articles {
+    /// Without a cache that has to be told of changes.
     pub fn new(database: &Database) -> Self {
+        Self::with_outbox(database, Outbox::without_cache(database))
+    }
+
+    /// Changes are queued there.
+    pub fn with_outbox(database: &Database, outbox: Outbox) -> Self {
         Self {
+            outbox,
             sql: match database.dialect() {
                 Dialect::Postgres => &POSTGRES,
                 Dialect::Sqlite => &SQLITE,
@@ -76,25 +90,40 @@ impl Articles {
         }
     }
 
-    /// Stores what a source answered and remembers that it was asked. Returns how many articles are new or changed.
+    /// Stores what a source answered, remembers that it was asked, and queues what this makes out of date. Returns how many
+    /// articles are new or changed.
     pub async fn store(&self, answer: &Answer<'_>) -> Result<u64, DatabaseError> {
         let batch = input::Batch::new(answer.articles);
         let category = category_column(answer.category);
         let count = i64::try_from(answer.articles.len()).unwrap_or(i64::MAX);
-        within(async { on_pool!(self.database, pool => {
+        let (asked_at, stored_at) = (stored_time(answer.asked_at), stored_time(answer.stored_at));
+        let ask_again_at = stored_time(answer.ask_again_at);
+        let changed = within(async { on_pool!(self.database, pool => {
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
-            let mut changed = 0;
+            let first = sqlx::query(self.sql.first).bind(answer.source).bind(category).bind(asked_at)
+                .bind(answer.outcome).bind(ask_again_at).execute(&mut *tx).await?.rows_affected() > 0;
+            let before: Option<String> = sqlx::query_scalar(self.sql.outcome).bind(answer.source).bind(category)
+                .fetch_optional(&mut *tx).await?;
+            let mut written: Vec<i64> = Vec::new();
+            let mut moved: Vec<i64> = Vec::new();
             if !answer.articles.is_empty() {
-                changed = sqlx::query(self.sql.upsert).bind(batch.articles()?).bind(answer.source)
-                    .bind(stored_time(answer.asked_at)).execute(&mut *tx).await?.rows_affected();
-                sqlx::query(self.sql.add_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
+                written = sqlx::query_scalar(self.sql.upsert).bind(batch.articles()?).bind(answer.source)
+                    .bind(asked_at).bind(stored_at).fetch_all(&mut *tx).await?;
+                moved = sqlx::query_scalar(self.sql.add_categories).bind(batch.categories()?).bind(answer.source)
+                    .fetch_all(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
             }
-            sqlx::query(self.sql.remember).bind(answer.source).bind(category).bind(stored_time(answer.asked_at))
-                .bind(answer.outcome).bind(count).bind(stored_time(answer.ask_again_at)).execute(&mut *tx).await?;
+            let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved };
+            if let Some(row) = self.outbox.row(&change.outdated())? {
+                sqlx::query(outbox::QUEUE).bind(row).bind(stored_at).execute(&mut *tx).await?;
+            }
+            sqlx::query(self.sql.remember).bind(answer.source).bind(category).bind(asked_at).bind(answer.outcome)
+                .bind(count).bind(ask_again_at).bind(change.is_shown().then_some(stored_at)).execute(&mut *tx).await?;
             tx.commit().await?;
-            Ok(changed)
-        })}).await
+            Ok(written.len())
+        })}).await?;
+        self.outbox.wake();
+        Ok(u64::try_from(changed).unwrap_or(u64::MAX))
     }
 
     /// What is remembered of every question ever asked, in no order.

@@ -106,7 +106,19 @@ pub const SETTINGS: &[Setting] = &[
         "CACHE_TTL",
         "cache-ttl",
         Some("300s"),
-        "How long articles count as fresh, here and in Cache-Control; a bare number is in seconds",
+        "How long articles count as fresh, here and in the cache; a bare number is in seconds",
+    ),
+    plain(
+        "LARDER_PURGE_URL",
+        "purge-url",
+        None,
+        "Larder's purge route, as in http://127.0.0.1:8002/purge: it is told what new articles make out of date",
+    ),
+    secret(
+        "LARDER_PURGE_TOKEN",
+        "purge-token",
+        None,
+        "What Larder's admin port demands, if anything: its LARDER_ADMIN_TOKEN",
     ),
     plain(
         "NEWSAPI_URL",
@@ -209,6 +221,8 @@ pub struct Config {
     pub feed_urls: FeedUrls,
     pub hackernews: bool,
     pub cache_ttl: Duration,
+    pub purge_url: Option<BaseUrl>,
+    pub purge_token: Option<Secret>,
     pub newsapi_url: Option<BaseUrl>,
     pub guardian_url: Option<BaseUrl>,
     pub hackernews_url: Option<BaseUrl>,
@@ -256,6 +270,8 @@ impl Config {
         let feed_urls = read.optional("FEED_URLS", value::urls);
         let hackernews = read.required("HACKERNEWS", value::switch);
         let cache_ttl = read.required("CACHE_TTL", value::seconds_or_duration);
+        let purge_url = read.optional("LARDER_PURGE_URL", value::base_url);
+        let purge_token = read.optional("LARDER_PURGE_TOKEN", value::secret);
         let newsapi_url = read.optional("NEWSAPI_URL", value::base_url);
         let guardian_url = read.optional("GUARDIAN_URL", value::base_url);
         let hackernews_url = read.optional("HACKERNEWS_URL", value::base_url);
@@ -275,6 +291,8 @@ impl Config {
             feed_urls: feed_urls?.unwrap_or_default(),
             hackernews: hackernews?,
             cache_ttl: cache_ttl?,
+            purge_url: purge_url?,
+            purge_token: purge_token?,
             newsapi_url: newsapi_url?,
             guardian_url: guardian_url?,
             hackernews_url: hackernews_url?,

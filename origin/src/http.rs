@@ -6,10 +6,12 @@
 //! name them must add that guard here.
 
 mod answer;
+mod purge;
 mod tls;
 
 pub use answer::Answer;
 pub(crate) use answer::failure;
+pub use purge::Larder;
 
 use crate::source::SourceError;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};

@@ -157,9 +157,11 @@ impl Ingest {
         let answer = Answer {
             source: source.name(),
             category,
+            by_category: source.answers_by_category(),
             outcome: outcome.as_str(),
             articles: &batch.articles,
             asked_at: now,
+            stored_at: now + begun.elapsed(),
             ask_again_at: now + peace,
         };
         let changed = self.articles.store(&answer).await?;

@@ -12,6 +12,7 @@ pub mod health;
 pub mod http;
 pub mod ingest;
 pub mod log;
+pub mod outbox;
 pub mod run;
 pub mod secret;
 pub mod serve;

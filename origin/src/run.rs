@@ -4,13 +4,17 @@ use crate::api::{self, App};
 use crate::articles::Articles;
 use crate::config::Config;
 use crate::database::{Database, DatabaseError};
+use crate::http::Larder;
 use crate::ingest::Ingest;
+use crate::outbox::{Dispatcher, Outbox};
 use crate::{health, serve};
 use anyhow::{Context, bail};
+use chrono::Utc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 /// Between two tries to reach a database that is down at start.
 const MIGRATE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,7 +35,16 @@ pub async fn run(command: &str, config: Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let sources = crate::source::build(&config.source_settings())?;
     let database = Database::open(&config.database, config.database_connections_max)?;
-    let articles = Arc::new(Articles::new(&database));
+    let cache = config
+        .purge_url
+        .as_ref()
+        .map(|url| Larder::new(&url.0, config.purge_token.as_ref()))
+        .transpose()?;
+    let outbox = match &cache {
+        Some(_) => Outbox::new(&database),
+        None => Outbox::without_cache(&database),
+    };
+    let articles = Arc::new(Articles::with_outbox(&database, outbox.clone()));
     let ingest = Ingest::new(
         sources,
         Arc::clone(&articles),
@@ -55,11 +68,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         signal(SignalKind::interrupt())?,
     );
     let mut failure = None;
+    let mut background = JoinSet::new();
+    let working = async {
+        if let Err(error) = migrate_at_start(&database).await {
+            return error;
+        }
+        if let Some(cache) = cache {
+            background.spawn(Dispatcher::new(&outbox, cache).run(Utc::now));
+        }
+        std::future::pending().await
+    };
     let stop = async {
         tokio::select! {
             _ = terminated.recv() => tracing::info!("stopping"),
             _ = interrupted.recv() => tracing::info!("stopping"),
-            error = migrate_at_start(&database) => failure = Some(error),
+            error = working => failure = Some(error),
         }
     };
     serve::serve(
@@ -70,26 +93,27 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop,
     )
     .await;
+    // Until here, so that what the last requests changed is told too; what is left is told after the next start.
+    background.shutdown().await;
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
     failure.map_or(Ok(()), |error| {
         Err(anyhow::Error::from(error).context(format!("{:?}", config.database)))
     })
 }
 
-/// Tries until the database is reached, and then never ends. Migrations that do not fit it are no passing trouble: that error is
-/// the one way out.
-async fn migrate_at_start(database: &Database) -> DatabaseError {
+/// Tries until the database is reached. Migrations that do not fit it are no passing trouble.
+async fn migrate_at_start(database: &Database) -> Result<(), DatabaseError> {
     loop {
         match database.migrate().await {
             Ok(()) => {
                 tracing::info!("the database is ready");
-                return std::future::pending().await;
+                return Ok(());
             }
             Err(error @ DatabaseError::Unavailable(_)) => {
                 tracing::warn!(%error, "waiting for the database");
                 tokio::time::sleep(MIGRATE_RETRY_INTERVAL).await;
             }
-            Err(error) => return error,
+            Err(error) => return Err(error),
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Article {
     pub published_at: DateTime<Utc>,
     pub published_at_estimated: bool,
     pub categories: Vec<Category>,
+    /// When it was last changed here.
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
 }
 
 /// When a question was last put to a source, and what came of it.
@@ -31,6 +34,8 @@ pub struct Asked {
     pub outcome: String,
     pub articles: i64,
     pub ask_again_at: DateTime<Utc>,
+    /// When its answer last changed what is shown of the source.
+    pub changed_at: DateTime<Utc>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -47,6 +52,7 @@ pub(super) struct ArticleRow {
     image_url: Option<String>,
     published_at: DateTime<Utc>,
     published_at_estimated: bool,
+    updated_at: DateTime<Utc>,
     categories: Option<String>,
 }
 
@@ -58,6 +64,7 @@ pub(super) struct AskedRow {
     outcome: String,
     articles: i64,
     ask_again_at: DateTime<Utc>,
+    changed_at: DateTime<Utc>,
 }
 
 impl From<ArticleRow> for Article {
@@ -83,6 +90,7 @@ impl From<ArticleRow> for Article {
             published_at: row.published_at,
             published_at_estimated: row.published_at_estimated,
             categories,
+            updated_at: row.updated_at,
         }
     }
 }
@@ -96,6 +104,7 @@ impl From<AskedRow> for Asked {
             outcome: row.outcome,
             articles: row.articles,
             ask_again_at: row.ask_again_at,
+            changed_at: row.changed_at,
         }
     }
 }

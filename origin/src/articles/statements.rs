@@ -7,6 +7,8 @@ pub(super) struct Statements {
     pub(super) upsert: &'static str,
     pub(super) add_categories: &'static str,
     pub(super) move_categories: &'static str,
+    pub(super) first: &'static str,
+    pub(super) outcome: &'static str,
     pub(super) remember: &'static str,
     pub(super) asked: &'static str,
     pub(super) page: &'static str,
@@ -21,7 +23,7 @@ pub(super) struct Statements {
 macro_rules! article_columns {
     () => {
         "a.id, a.source, a.outlet, a.external_id, a.title, a.description, a.content, a.author, a.url, a.image_url, \
-         a.published_at, a.published_at_estimated, \
+         a.published_at, a.published_at_estimated, a.updated_at, \
          (SELECT string_agg(c.category, ',') FROM article_categories c WHERE c.article_id = a.id) AS categories"
     };
 }
@@ -55,7 +57,7 @@ macro_rules! statements {
                 "INSERT INTO articles (source, outlet, external_id, title, description, content, author, url, url_canonical, ",
                 "url_hash, image_url, published_at, published_at_estimated, fetched_at, updated_at) ",
                 "SELECT $2, i.outlet, i.external_id, i.title, i.description, i.content, i.author, i.url, i.url_canonical, ",
-                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, $3, $3 ",
+                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, $3, $4 ",
                 "FROM ", $articles, " WHERE true ORDER BY i.url_hash ",
                 "ON CONFLICT (source, url_hash) DO UPDATE SET ",
                 "outlet = coalesce(excluded.outlet, articles.outlet), ",
@@ -77,14 +79,15 @@ macro_rules! statements {
                 "OR coalesce(excluded.author, articles.author) IS DISTINCT FROM articles.author ",
                 "OR coalesce(excluded.image_url, articles.image_url) IS DISTINCT FROM articles.image_url ",
                 "OR (NOT excluded.published_at_estimated AND ",
-                "(articles.published_at_estimated OR excluded.published_at <> articles.published_at))"
+                "(articles.published_at_estimated OR excluded.published_at <> articles.published_at)) RETURNING id"
             ),
             // A cross join, because SQLite takes the tables of one in the order in which they stand: left to itself it reads every
             // article of the source, and looks each up in the batch.
             add_categories: concat!(
                 "INSERT INTO article_categories (article_id, category, source, published_at) ",
                 "SELECT a.id, i.category, a.source, a.published_at FROM ", $pairs,
-                " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+                " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash ORDER BY 1, 2 ON CONFLICT DO NOTHING ",
+                "RETURNING article_id"
             ),
             // An article whose time was changed moves in all its categories, not only in those of this batch.
             move_categories: concat!(
@@ -92,10 +95,14 @@ macro_rules! statements {
                 "WHERE article_id IN (SELECT a.id FROM ", $pairs, " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash) ",
                 "AND published_at <> (SELECT published_at FROM articles WHERE id = article_id)"
             ),
-            remember: "INSERT INTO questions (source, category, asked_at, outcome, articles, ask_again_at) \
-                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (source, category) DO UPDATE SET asked_at = excluded.asked_at, \
-                outcome = excluded.outcome, articles = excluded.articles, ask_again_at = excluded.ask_again_at",
-            asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at FROM questions",
+            // The first step of a batch: who asks the same question for the first time as well waits here, and then is second.
+            first: "INSERT INTO questions (source, category, asked_at, outcome, ask_again_at) VALUES ($1, $2, $3, $4, $5) \
+                ON CONFLICT (source, category) DO NOTHING",
+            outcome: "SELECT outcome FROM questions WHERE source = $1 AND category = $2",
+            // Without $7, nothing that is shown has changed.
+            remember: "UPDATE questions SET asked_at = $3, outcome = $4, articles = $5, ask_again_at = $6, \
+                changed_at = coalesce($7, changed_at) WHERE source = $1 AND category = $2",
+            asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions",
             page: concat!(
                 "SELECT ", article_columns!(), of_sources!($names),
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"

@@ -36,8 +36,10 @@ async fn store(
         source,
         category: None,
         outcome: "ok",
+        by_category: true,
         articles: batch,
         asked_at: noon(),
+        stored_at: noon(),
         ask_again_at: noon() + TimeDelta::minutes(5),
     };
     articles.store(&answer).await
@@ -92,6 +94,7 @@ async fn a_stored_article_comes_back_as_it_was(database: TestDatabase) {
         published_at: noon() + TimeDelta::microseconds(123_456),
         published_at_estimated: false,
         categories: given.categories,
+        updated_at: noon(),
     };
     assert_eq!(found, expected);
     assert_eq!(
@@ -344,9 +347,11 @@ async fn what_was_asked_is_remembered(database: TestDatabase) {
     let first = Answer {
         source: "a",
         category: Some(Category::Health),
+        by_category: true,
         outcome: "timeout",
         articles: &[],
         asked_at: noon(),
+        stored_at: noon(),
         ask_again_at: noon() + TimeDelta::seconds(5),
     };
     articles.store(&first).await.expect("stored");

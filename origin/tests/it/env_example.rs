@@ -12,6 +12,8 @@ const PREFIXES: &[&str] = &[
     "FEED_",
     "DATABASE_",
     "CACHE_TTL",
+    "LARDER_PURGE_URL",
+    "LARDER_PURGE_TOKEN",
 ];
 
 /// Names on lines of the form `NAME=value` or `# NAME=value`.

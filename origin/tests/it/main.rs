@@ -6,6 +6,7 @@ mod env_example;
 mod ingest;
 mod limits;
 mod outages;
+mod outbox;
 mod paging;
 mod process;
 mod simulated;

@@ -68,9 +68,11 @@ async fn pages_hold_every_article_once_in_order_while_newer_ones_are_added(datab
             let answer = Answer {
                 source: "a",
                 category: Some(Category::Science),
+                by_category: true,
                 outcome: "ok",
                 articles: &newer,
                 asked_at: chrono::Utc::now(),
+                stored_at: chrono::Utc::now(),
                 ask_again_at: chrono::Utc::now(),
             };
             origin.articles.store(&answer).await.expect("stored");

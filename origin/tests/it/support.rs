@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod cache;
 pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod news;
