@@ -10,6 +10,7 @@ mod value;
 pub use lookup::{Given, Stop, given};
 
 use crate::database::DatabaseUrl;
+use crate::discipline::Window;
 use crate::secret::Secret;
 use crate::source::SourceSettings;
 use ipnet::IpNet;
@@ -145,6 +146,24 @@ pub const SETTINGS: &[Setting] = &[
         "How long one source may take; one that takes longer makes a partial answer",
     ),
     plain(
+        "NEWSAPI_QUOTA",
+        "newsapi-quota",
+        Some("100/24h 50/12h"),
+        "Requests that NewsAPI may be sent: how many in how long, several separated by blanks",
+    ),
+    plain(
+        "GUARDIAN_QUOTA",
+        "guardian-quota",
+        Some("500/24h 1/1s"),
+        "Requests that the Guardian may be sent: how many in how long",
+    ),
+    plain(
+        "FEED_INTERVAL_MIN",
+        "feed-interval-min",
+        Some("15m"),
+        "Shortest time between two polls of a feed, whatever it says of itself",
+    ),
+    plain(
         "ORIGIN_RATE_LIMIT",
         "rate-limit",
         Some("6000"),
@@ -227,6 +246,9 @@ pub struct Config {
     pub guardian_url: Option<BaseUrl>,
     pub hackernews_url: Option<BaseUrl>,
     pub source_timeout: Duration,
+    pub newsapi_quota: Vec<Window>,
+    pub guardian_quota: Vec<Window>,
+    pub feed_interval_min: Duration,
     /// `None` sets no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
     pub trusted_proxies: Vec<IpNet>,
@@ -258,6 +280,9 @@ impl Config {
             hackernews: self.hackernews,
             hackernews_url: self.hackernews_url.clone().map(|base| base.0),
             timeout: self.source_timeout,
+            newsapi_quota: self.newsapi_quota.clone(),
+            guardian_quota: self.guardian_quota.clone(),
+            feed_interval_min: self.feed_interval_min,
         }
     }
 
@@ -276,6 +301,9 @@ impl Config {
         let guardian_url = read.optional("GUARDIAN_URL", value::base_url);
         let hackernews_url = read.optional("HACKERNEWS_URL", value::base_url);
         let source_timeout = read.required("ORIGIN_SOURCE_TIMEOUT", value::timeout);
+        let newsapi_quota = read.required("NEWSAPI_QUOTA", value::quota);
+        let guardian_quota = read.required("GUARDIAN_QUOTA", value::quota);
+        let feed_interval_min = read.required("FEED_INTERVAL_MIN", value::duration);
         let rate_limit_per_minute = read.required("ORIGIN_RATE_LIMIT", value::rate);
         let trusted_proxies = read.optional("ORIGIN_TRUSTED_PROXIES", value::networks);
         let connections_max = read.required("ORIGIN_CONNECTIONS_MAX", value::count);
@@ -297,6 +325,9 @@ impl Config {
             guardian_url: guardian_url?,
             hackernews_url: hackernews_url?,
             source_timeout: source_timeout?,
+            newsapi_quota: newsapi_quota?,
+            guardian_quota: guardian_quota?,
+            feed_interval_min: feed_interval_min?,
             rate_limit_per_minute: rate_limit_per_minute?,
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
             connections_max: connections_max?,

@@ -2,21 +2,23 @@
 //!
 //! Must stay true: no error text holds a URL (keys live in queries), a key header never follows a redirect to another
 //! site, and no answer is held beyond its limit however well it is compressed.
-//! Left out: guarding against private addresses. Feeds are named by the operator, not by users; whoever lets users
-//! name them must add that guard here.
+//! Addresses that users name go through a client of their own (`guarded`), which connects to public ones alone; what the
+//! operator names may lie in a private network.
 
 mod answer;
+mod guard;
 mod purge;
 mod tls;
 
 pub use answer::Answer;
 pub(crate) use answer::failure;
+pub use guard::{Forbidden, Guard, is_public};
 pub use purge::Larder;
 
 use crate::source::SourceError;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use std::time::Duration;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// Largest answer read, after decompression: a hundred articles are well under one MiB, full-text feeds a few.
 pub const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
@@ -28,6 +30,8 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 /// How far an answer may send us elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
+    /// Nowhere: a redirect is an answer like any other.
+    Nowhere,
     /// Within scheme, host and port only: for requests that carry a key.
     SameOrigin,
     /// Anywhere on the web, but never from https down to http.
@@ -44,13 +48,23 @@ pub struct ClientFault(String);
 pub struct HttpClient {
     client: reqwest::Client,
     timeout: Duration,
+    guard: Option<Guard>,
 }
 
 impl HttpClient {
     /// `timeout` bounds one fetch as a whole: connecting, redirects, headers and body.
     pub fn new(timeout: Duration) -> Result<Self, ClientFault> {
+        Self::build(timeout, None)
+    }
+
+    /// One that connects to nothing but what the guard permits, redirects included.
+    pub fn guarded(timeout: Duration, guard: Guard) -> Result<Self, ClientFault> {
+        Self::build(timeout, Some(guard))
+    }
+
+    fn build(timeout: Duration, guard: Option<Guard>) -> Result<Self, ClientFault> {
         let fault = |error: &dyn std::fmt::Display| ClientFault(error.to_string());
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config().map_err(|error| fault(&error))?)
             .user_agent(concat!(
                 "Larder/",
@@ -61,10 +75,44 @@ impl HttpClient {
             // Redirects are followed below, where the origin can be compared and the Referer stays unsent.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .connect_timeout(timeout.min(CONNECT_TIMEOUT_MAX))
+            .connect_timeout(timeout.min(CONNECT_TIMEOUT_MAX));
+        if let Some(guard) = &guard {
+            builder = builder.dns_resolver(guard.clone());
+        }
+        builder
             .build()
-            .map(|client| Self { client, timeout })
+            .map(|client| Self {
+                client,
+                timeout,
+                guard,
+            })
             .map_err(|error| fault(&error.without_url()))
+    }
+
+    /// The bound of one fetch.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sends a form. Its answer is read within the same bounds; a redirect is not followed, since it would carry the form along.
+    pub async fn post_form(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        form: &[(&str, &str)],
+    ) -> Result<Answer, SourceError> {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let sending = async {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            let request = self.client.post(url.clone()).headers(headers);
+            let request = request.header(CONTENT_TYPE, form).body(body);
+            let response = request.send().await.map_err(|error| self.fault(error))?;
+            self.read(response, url).await
+        };
+        let sent = tokio::time::timeout(self.timeout, sending).await;
+        sent.unwrap_or(Err(SourceError::Timeout(self.timeout)))
     }
 
     /// Asks for a document, whatever its status: what a status means, each source knows best.
@@ -86,6 +134,9 @@ impl HttpClient {
         redirects: Redirects,
     ) -> Result<Answer, SourceError> {
         for _ in 0..=REDIRECTS_MAX {
+            if let Some(guard) = &self.guard {
+                guard.check(&url)?;
+            }
             let request = self.client.get(url.clone()).headers(headers.clone());
             let response = request.send().await.map_err(|error| self.fault(error))?;
             match next(
@@ -131,6 +182,9 @@ impl HttpClient {
     }
 
     fn fault(&self, error: reqwest::Error) -> SourceError {
+        if let Some(forbidden) = forbidden(&error) {
+            return forbidden.into();
+        }
         if error.is_timeout() && !error.is_connect() {
             return SourceError::Timeout(self.timeout);
         }
@@ -148,6 +202,13 @@ impl HttpClient {
     }
 }
 
+/// What the guard's resolver said, deep below the client's own error.
+fn forbidden(error: &reqwest::Error) -> Option<Forbidden> {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |cause| cause.source())
+        .find_map(|cause| cause.downcast_ref::<Forbidden>().copied())
+}
+
 /// The chain of causes below an error, the last of which says what happened ("Connection refused").
 fn causes(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(error.source(), |cause| cause.source());
@@ -163,7 +224,7 @@ fn next(
     headers: &HeaderMap,
     redirects: Redirects,
 ) -> Result<Option<Url>, SourceError> {
-    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+    if redirects == Redirects::Nowhere || !matches!(status, 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
     let malformed = |what: &str| SourceError::Malformed(format!("a redirect {what}"));

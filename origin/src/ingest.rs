@@ -12,6 +12,7 @@ pub use outcome::{Failure, SourceReport, State};
 use crate::article::Category;
 use crate::articles::{Answer, Articles, Asked};
 use crate::database::DatabaseError;
+use crate::discipline::Purpose;
 use crate::source::{Batch, Query, Source, SourceError};
 use chrono::{DateTime, TimeDelta, Utc};
 use flight::{Flights, Question};
@@ -147,6 +148,7 @@ impl Ingest {
         let query = Query {
             category,
             articles_max: ARTICLES_PER_QUESTION_MAX,
+            purpose: Purpose::Live,
         };
         let fetched =
             match tokio::time::timeout(self.source_timeout, source.fetch(query, now)).await {
@@ -165,6 +167,9 @@ impl Ingest {
             ask_again_at: now + peace,
         };
         let changed = self.articles.store(&answer).await?;
+        if !matches!(outcome, Outcome::Failed(_)) {
+            source.stored(now).await;
+        }
         tracing::info!(
             source = source.name(),
             category = category.map_or("", Category::as_str),
@@ -181,7 +186,9 @@ impl Ingest {
     /// What came of it, what is to be stored, and for how long the source is not to be asked again.
     fn judge(&self, name: &str, fetched: Result<Batch, SourceError>) -> (Outcome, Batch, Duration) {
         match fetched {
-            Ok(batch) if batch.articles.is_empty() => (Outcome::Empty, batch, self.fresh_for),
+            Ok(batch) if batch.articles.is_empty() && !batch.unchanged => {
+                (Outcome::Empty, batch, self.fresh_for)
+            }
             Ok(batch) => (Outcome::Ok, batch, self.fresh_for),
             Err(error) => {
                 tracing::warn!(source = name, %error, "source failed");

@@ -8,6 +8,7 @@ pub mod article;
 pub mod articles;
 pub mod config;
 pub mod database;
+pub mod discipline;
 pub mod health;
 pub mod http;
 pub mod ingest;

@@ -4,6 +4,7 @@ use crate::api::{self, App};
 use crate::articles::Articles;
 use crate::config::Config;
 use crate::database::{Database, DatabaseError};
+use crate::discipline::Ledger;
 use crate::http::Larder;
 use crate::ingest::Ingest;
 use crate::outbox::{Dispatcher, Outbox};
@@ -33,7 +34,6 @@ pub async fn run(command: &str, config: Config) -> anyhow::Result<()> {
 
 /// Serves until SIGTERM or SIGINT. A database that is down at start is waited for while health checks are already answered.
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let sources = crate::source::build(&config.source_settings())?;
     let database = Database::open(&config.database, config.database_connections_max)?;
     let cache = config
         .purge_url
@@ -45,6 +45,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         None => Outbox::without_cache(&database),
     };
     let articles = Arc::new(Articles::with_outbox(&database, outbox.clone()));
+    let sources = crate::source::build(&config.source_settings(), &Ledger::new(&database))?;
     let ingest = Ingest::new(
         sources,
         Arc::clone(&articles),
@@ -139,7 +140,7 @@ async fn check_health(config: &Config) -> anyhow::Result<()> {
 
 /// The settings are valid: it is their parsing that found faults. What holds is shown, without secrets.
 fn check(config: &Config) -> anyhow::Result<()> {
-    let sources = crate::source::build(&config.source_settings())?;
+    let sources = crate::source::build(&config.source_settings(), &Ledger::closed())?;
     let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
     println!("{config:#?}\nsources: {}", names.join(" "));
     Ok(())

@@ -167,7 +167,7 @@ async fn gate(State(state): State<Shared>, request: Request, next: Next) -> Resp
         behaviour::Fate::Answer => next.run(request).await,
         behaviour::Fate::Hang => std::future::pending().await,
         behaviour::Fate::Fail => reply::failure(upstream).into(),
-        behaviour::Fate::Limit => reply::limit(upstream).into(),
+        behaviour::Fate::Limit => reply::limit(upstream, verdict.retry_after_secs).into(),
     }
 }
 

@@ -12,6 +12,8 @@ mod words;
 pub use build::{SourceSettings, build};
 
 use crate::article::{Category, Draft, NewArticle};
+use crate::discipline::{Gate, Purpose, Reason};
+use crate::http::Forbidden;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -25,6 +27,8 @@ pub struct Query {
     pub category: Option<Category>,
     /// At most this many articles.
     pub articles_max: u16,
+    /// Who waits for the answer: it decides which share of the quota may be used.
+    pub purpose: Purpose,
 }
 
 /// What a source answered.
@@ -33,6 +37,8 @@ pub struct Batch {
     pub articles: Vec<NewArticle>,
     /// Items that could not become articles (no link, no title, removed by the provider).
     pub skipped: usize,
+    /// Nothing has come since the last time (304, or not due yet): there are no articles here, and those stored are fresh.
+    pub unchanged: bool,
 }
 
 impl Batch {
@@ -41,6 +47,14 @@ impl Batch {
         match article {
             Some(article) => self.articles.push(article),
             None => self.skipped += 1,
+        }
+    }
+
+    /// Nothing new.
+    pub fn unchanged() -> Self {
+        Self {
+            unchanged: true,
+            ..Self::default()
         }
     }
 
@@ -73,6 +87,23 @@ pub enum SourceError {
     Malformed(String),
     #[error("answered with more than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
+    /// Not asked: it would lead somewhere it must not.
+    #[error("not asked: {0}")]
+    Forbidden(Forbidden),
+    /// Not asked: its quota or the provider's own word forbids it for that long.
+    #[error("not asked for another {}: {reason}", rounded(.wait))]
+    Refused { reason: Reason, wait: Duration },
+    /// Not asked: it has failed too often of late.
+    #[error("not asked for another {}: it has failed too often of late", rounded(.wait))]
+    Open { wait: Duration },
+    /// Not asked: the request could not be counted.
+    #[error("not asked, because the request could not be counted: {0}")]
+    Uncounted(String),
+}
+
+/// Waits are told in whole seconds.
+fn rounded(wait: &Duration) -> String {
+    format!("{} s", wait.as_secs_f64().ceil())
 }
 
 impl SourceError {
@@ -104,6 +135,12 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     }
     /// `now` dates articles without a usable date and clamps those from the future.
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError>;
+    /// Called when all that the last `fetch` gave is stored: only then may a source ask for what has changed since.
+    async fn stored(&self, _now: DateTime<Utc>) {}
+    /// What holds its requests back, for those that have a gate.
+    fn gate(&self) -> Option<&Gate> {
+        None
+    }
 }
 
 /// An endpoint below a base URL that may carry a path of its own (a mirror's prefix) and may or may not end in a slash.

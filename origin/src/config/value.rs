@@ -2,7 +2,9 @@
 
 use super::{BaseUrl, FeedUrls, LogFormat};
 use crate::database::DatabaseUrl;
+use crate::discipline::Window;
 use crate::secret::Secret;
+use chrono::TimeDelta;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -12,6 +14,9 @@ use url::Url;
 
 /// A year: longer is a slip of the unit.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Every request of a window is a row to be read when the next one is counted.
+const QUOTA_REQUESTS_MAX: u32 = 10_000;
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -133,6 +138,28 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be at most 365d".to_owned())
 }
 
+/// How many requests in how long, one or several: `100/24h 50/12h`.
+pub(super) fn quota(text: &str) -> Result<Vec<Window>, String> {
+    text.split_whitespace().map(window).collect()
+}
+
+fn window(word: &str) -> Result<Window, String> {
+    let fault = || {
+        format!("must be whole numbers of requests with times, as in 100/24h 50/12h, not {word:?}")
+    };
+    let (requests, length) = word.split_once('/').ok_or_else(fault)?;
+    let requests_max = requests.parse().map_err(|_| fault())?;
+    let length = timeout(length)?;
+    let length = TimeDelta::from_std(length).map_err(|_| fault())?;
+    if requests_max > QUOTA_REQUESTS_MAX {
+        return Err(format!("must be at most {QUOTA_REQUESTS_MAX} requests"));
+    }
+    Ok(Window {
+        requests_max,
+        length,
+    })
+}
+
 pub(super) fn rate(text: &str) -> Result<Option<NonZeroU32>, String> {
     let rate: u32 = text
         .parse()
@@ -227,6 +254,31 @@ mod tests {
         let texts: Vec<&str> = urls.0.iter().map(Url::as_str).collect();
         assert_eq!(texts, ["https://a.example/feed", "http://b.example/rss"]);
         assert!(super::urls("file:///etc/passwd").is_err());
+    }
+
+    #[test]
+    fn a_quota_is_a_number_of_requests_in_a_time() {
+        let windows = quota("100/24h 1/1s").unwrap();
+        assert_eq!(
+            windows
+                .iter()
+                .map(|window| (window.requests_max, window.length.num_seconds()))
+                .collect::<Vec<_>>(),
+            [(100, 86_400), (1, 1)]
+        );
+        assert_eq!(quota(""), Ok(vec![]));
+        for text in [
+            "100",
+            "100/24",
+            "/24h",
+            "100/",
+            "-1/1h",
+            "1/0s",
+            "10001/1h",
+            "100 / 24h",
+        ] {
+            assert!(quota(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How a source fared: one set of words for the database, the answer and the log.
 
+use crate::discipline::Reason;
 use crate::source::{Source, SourceError};
 use serde::Serialize;
 use std::time::Duration;
@@ -15,13 +16,19 @@ pub enum Failure {
     BadStatus,
     Malformed,
     TooLarge,
+    /// Not asked: its quota is used up or spread over the day.
+    QuotaSpent,
+    /// Not asked: it failed too often of late.
+    CircuitOpen,
+    /// Not asked: its address leads where it must not.
+    Forbidden,
     /// A fault of ours, or a word from another version.
     Internal,
 }
 
 impl Failure {
     /// Every failure there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Timeout,
         Self::Unreachable,
         Self::Credentials,
@@ -29,6 +36,9 @@ impl Failure {
         Self::BadStatus,
         Self::Malformed,
         Self::TooLarge,
+        Self::QuotaSpent,
+        Self::CircuitOpen,
+        Self::Forbidden,
         Self::Internal,
     ];
 
@@ -42,6 +52,9 @@ impl Failure {
             Self::BadStatus => "bad_status",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
+            Self::QuotaSpent => "quota_spent",
+            Self::CircuitOpen => "circuit_open",
+            Self::Forbidden => "forbidden",
             Self::Internal => "internal",
         }
     }
@@ -56,6 +69,11 @@ impl Failure {
             Self::BadStatus => "The source answered with an error.",
             Self::Malformed => "The source's answer could not be understood.",
             Self::TooLarge => "The source's answer was too large.",
+            Self::QuotaSpent => {
+                "The source was not asked: its quota is used up or spread over the day."
+            }
+            Self::CircuitOpen => "The source was not asked: it has failed too often of late.",
+            Self::Forbidden => "The source was not asked: its address is not a public one.",
             Self::Internal => "Asking the source failed on our side.",
         }
     }
@@ -70,7 +88,10 @@ impl Failure {
             SourceError::RateLimited { retry_after } => retry_after
                 .unwrap_or(RATE_LIMITED)
                 .clamp(USUAL, RATE_LIMITED_MAX),
-            SourceError::Credentials(_) => RATE_LIMITED,
+            SourceError::Refused { wait, .. } | SourceError::Open { wait } => {
+                (*wait).clamp(USUAL, RATE_LIMITED_MAX)
+            }
+            SourceError::Credentials(_) | SourceError::Forbidden(_) => RATE_LIMITED,
             _ => USUAL,
         }
     }
@@ -82,10 +103,18 @@ impl From<&SourceError> for Failure {
             SourceError::Timeout(_) => Self::Timeout,
             SourceError::Unreachable(_) => Self::Unreachable,
             SourceError::Credentials(_) => Self::Credentials,
-            SourceError::RateLimited { .. } => Self::RateLimited,
+            SourceError::RateLimited { .. }
+            | SourceError::Refused {
+                reason: Reason::Paused,
+                ..
+            } => Self::RateLimited,
             SourceError::Status { .. } => Self::BadStatus,
             SourceError::Malformed(_) => Self::Malformed,
             SourceError::TooLarge { .. } => Self::TooLarge,
+            SourceError::Refused { .. } => Self::QuotaSpent,
+            SourceError::Open { .. } => Self::CircuitOpen,
+            SourceError::Forbidden(_) => Self::Forbidden,
+            SourceError::Uncounted(_) => Self::Internal,
         }
     }
 }

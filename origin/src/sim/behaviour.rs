@@ -52,6 +52,9 @@ impl Upstream {
     }
 }
 
+/// How long a simulated limit asks to wait.
+const RETRY_AFTER_SECS: u64 = 7;
+
 /// What happens to requests. The default answers everything at once.
 #[derive(Debug, Clone, Default)]
 pub struct Behaviour {
@@ -65,6 +68,8 @@ pub struct Behaviour {
     pub fail: BTreeSet<Upstream>,
     /// These answer 429 with `Retry-After`.
     pub limit: BTreeSet<Upstream>,
+    /// How many seconds a limit asks to wait; 7 when nothing is said.
+    pub retry_after_secs: Option<u64>,
 }
 
 /// What `POST /_control` takes; members left out go back to their defaults.
@@ -77,6 +82,7 @@ struct Control {
     hang: BTreeSet<Upstream>,
     fail: BTreeSet<Upstream>,
     limit: BTreeSet<Upstream>,
+    retry_after_secs: Option<u64>,
 }
 
 /// What becomes of one request, after its latency.
@@ -92,6 +98,7 @@ pub(super) enum Fate {
 pub(super) struct Verdict {
     pub(super) latency: Duration,
     pub(super) fate: Fate,
+    pub(super) retry_after_secs: u64,
 }
 
 impl Behaviour {
@@ -102,6 +109,7 @@ impl Behaviour {
             hang,
             fail,
             limit,
+            retry_after_secs,
         } = serde_json::from_slice(body)?;
         let latency = Duration::from_millis(latency_ms);
         Self {
@@ -110,6 +118,7 @@ impl Behaviour {
             hang,
             fail,
             limit,
+            retry_after_secs,
         }
         .checked()
     }
@@ -137,6 +146,7 @@ impl Behaviour {
         Verdict {
             latency: self.latency,
             fate,
+            retry_after_secs: self.retry_after_secs.unwrap_or(RETRY_AFTER_SECS),
         }
     }
 

@@ -11,9 +11,6 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use url::form_urlencoded;
 
-/// How long a simulated limit asks to wait.
-const RETRY_AFTER_SECONDS: &str = "7";
-
 /// A request's query and headers.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -130,7 +127,7 @@ pub(super) fn failure(upstream: Upstream) -> Reply {
 }
 
 /// A 429 as that provider words it.
-pub(super) fn limit(upstream: Upstream) -> Reply {
+pub(super) fn limit(upstream: Upstream, retry_after_secs: u64) -> Reply {
     let reply = match upstream {
         Upstream::Newsapi => newsapi_error(
             429,
@@ -143,7 +140,7 @@ pub(super) fn limit(upstream: Upstream) -> Reply {
         }
         Upstream::Feeds => Reply::new(429, "text/plain", "Too many requests"),
     };
-    reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    reply.with(header::RETRY_AFTER, &retry_after_secs.to_string())
 }
 
 pub(super) fn newsapi_error(status: u16, code: &str, message: &str) -> Reply {

@@ -1,11 +1,12 @@
 //! Which sources are on: those with a key or an address; the samples when nothing else is.
 
 use super::Source;
-use super::feed::FeedSource;
+use super::feed::{FeedSource, name_of};
 use super::guardian::GuardianSource;
 use super::hackernews::HackerNewsSource;
 use super::newsapi::NewsApiSource;
 use super::sample::SampleSource;
+use crate::discipline::{Gate, Ledger, Rules, Window};
 use crate::http::{ClientFault, HttpClient};
 use crate::secret::Secret;
 use std::collections::BTreeSet;
@@ -28,6 +29,10 @@ pub struct SourceSettings {
     pub hackernews_url: Option<Url>,
     /// Bounds one fetch as a whole.
     pub timeout: Duration,
+    pub newsapi_quota: Vec<Window>,
+    pub guardian_quota: Vec<Window>,
+    /// Between two polls of a feed.
+    pub feed_interval_min: Duration,
 }
 
 impl Default for SourceSettings {
@@ -42,40 +47,54 @@ impl Default for SourceSettings {
             hackernews: false,
             hackernews_url: None,
             timeout: Duration::from_secs(10),
+            newsapi_quota: Vec::new(),
+            guardian_quota: Vec::new(),
+            feed_interval_min: Duration::from_secs(15 * 60),
         }
     }
 }
 
-/// The sources that are on, each with a name of its own.
-pub fn build(settings: &SourceSettings) -> Result<Vec<Arc<dyn Source>>, ClientFault> {
+/// Requests that one source may have under way at once.
+const CONCURRENT_MAX: usize = 4;
+
+/// The sources that are on, each with a name of its own and a gate of its own.
+pub fn build(
+    settings: &SourceSettings,
+    ledger: &Ledger,
+) -> Result<Vec<Arc<dyn Source>>, ClientFault> {
     let http = HttpClient::new(settings.timeout)?;
+    let gate = |name: &str, windows: &[Window], concurrent_max: usize| {
+        let rules = Rules {
+            windows: windows.to_vec(),
+            concurrent_max,
+        };
+        Gate::new(name, http.clone(), ledger.clone(), rules)
+    };
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     if let Some(key) = &settings.newsapi_key {
-        sources.push(Arc::new(NewsApiSource::new(
-            http.clone(),
-            key.clone(),
-            settings.newsapi_url.clone(),
-        )));
+        let gate = gate("newsapi", &settings.newsapi_quota, CONCURRENT_MAX);
+        let (key, base) = (key.clone(), settings.newsapi_url.clone());
+        sources.push(Arc::new(NewsApiSource::new(gate, key, base)));
     }
     if let Some(key) = &settings.guardian_key {
-        sources.push(Arc::new(GuardianSource::new(
-            http.clone(),
-            key.clone(),
-            settings.guardian_url.clone(),
-        )));
+        // One at a time: two at once could arrive within the same second, however they were counted.
+        let gate = gate("guardian", &settings.guardian_quota, 1);
+        let (key, base) = (key.clone(), settings.guardian_url.clone());
+        sources.push(Arc::new(GuardianSource::new(gate, key, base)));
     }
     if settings.hackernews {
-        sources.push(Arc::new(HackerNewsSource::new(
-            http.clone(),
-            settings.hackernews_url.clone(),
-        )));
+        let gate = gate("hackernews", &[], CONCURRENT_MAX);
+        let base = settings.hackernews_url.clone();
+        sources.push(Arc::new(HackerNewsSource::new(gate, base)));
     }
     let mut named = BTreeSet::new();
     for url in &settings.feed_urls {
-        let feed = FeedSource::new(http.clone(), url.clone());
+        let name = name_of("feed", url);
         // The same feed listed twice is asked once.
-        if named.insert(feed.name().to_owned()) {
-            sources.push(Arc::new(feed));
+        if named.insert(name.clone()) {
+            let gate = gate(&name, &[], 1);
+            let interval = settings.feed_interval_min;
+            sources.push(Arc::new(FeedSource::new(gate, url.clone(), interval)));
         }
     }
     if sources.is_empty() {
@@ -89,7 +108,7 @@ mod tests {
     use super::*;
 
     fn names(settings: &SourceSettings) -> Vec<String> {
-        let sources = build(settings).expect("sources");
+        let sources = build(settings, &Ledger::closed()).expect("sources");
         sources
             .iter()
             .map(|source| source.name().to_owned())

@@ -1,25 +1,29 @@
 //! Feeds: RSS 0.9x, 1.0 and 2.0, Atom and JSON Feed. Each address is a source of its own.
 //!
 //! Must stay true: an item is keyed by its link alone, since ids of feeds repeat, change with edits or are made up;
-//! and the same bytes give the same articles. Left out: `<ttl>` and other wishes about how often to ask.
+//! and the same bytes give the same articles. A feed is not polled more often than it wishes (`max-age`, `<ttl>`) nor than is
+//! polite, whoever asks; validators are kept only when what they validate is stored. Left out: `<skipHours>` and `<skipDays>`.
 
 mod document;
 mod entry;
 mod jsonfeed;
 mod transcode;
+mod wishes;
 mod xml;
 
 pub use document::Document;
 
 use super::{Batch, Query, Source, SourceError};
 use crate::article::text::{NAME_CHARS_MAX, clean};
-use crate::http::{Answer, HttpClient, Redirects};
+use crate::discipline::{Ask, Gate, Request, Validators};
+use crate::http::{Answer, Redirects};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{
     ACCEPT, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use url::Url;
 
 /// Most items of one feed that are read: archives of thousands exist, news are at the top.
@@ -28,59 +32,126 @@ const ACCEPTED: HeaderValue = HeaderValue::from_static(
     "application/rss+xml, application/atom+xml, application/feed+json, application/xml;q=0.9, */*;q=0.5",
 );
 
-/// One feed, with what its last full answer was.
+/// However long a feed asks not to be polled, it is asked once a day.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Who takes a turn and then dies gives it up after this.
+const TURN: TimeDelta = TimeDelta::minutes(1);
+
+/// One feed.
 #[derive(Debug)]
 pub struct FeedSource {
-    http: HttpClient,
+    gate: Gate,
     url: Url,
-    name: String,
-    /// Guards the validators together with the batch they validate: a 304 must never meet another answer's batch.
-    last: Mutex<Option<Last>>,
+    /// What it is known by in the database, where no address is kept that could let a subscriber in.
+    url_hash: String,
+    poll_interval_min: Duration,
+    /// What the last answer that brought articles leaves to be remembered when they are stored.
+    pending: Mutex<Option<Pending>>,
 }
 
-#[derive(Debug, Clone)]
-struct Last {
-    etag: Option<HeaderValue>,
-    last_modified: Option<HeaderValue>,
-    batch: Batch,
+#[derive(Debug)]
+struct Pending {
+    validators: Validators,
+    interval: TimeDelta,
+}
+
+/// What a poll brought.
+enum Polled {
+    Unchanged { interval: TimeDelta },
+    Changed(Batch, Pending),
 }
 
 impl FeedSource {
-    /// The feed at that address; user info in it becomes basic authentication.
-    pub fn new(http: HttpClient, url: Url) -> Self {
-        let name = name_of(&url);
+    /// The feed at that address; user info in it becomes basic authentication. The gate bears its name.
+    pub fn new(gate: Gate, url: Url, poll_interval_min: Duration) -> Self {
+        use sha2::{Digest, Sha256};
         Self {
-            http,
+            gate,
+            url_hash: crate::article::hex(&Sha256::digest(url.as_str().as_bytes())),
             url,
-            name,
-            last: Mutex::new(None),
+            poll_interval_min,
+            pending: Mutex::default(),
         }
     }
 
-    fn remembered(&self) -> Option<Last> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn judge(
+        &self,
+        answer: &Answer,
+        is_conditional: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Polled, SourceError> {
+        if answer.status == 304 && is_conditional {
+            let interval = self.interval(wishes::max_age(&answer.headers), None);
+            return Ok(Polled::Unchanged { interval });
+        }
+        if answer.status == 304 {
+            let unasked = "304 without being asked conditionally".to_owned();
+            return Err(SourceError::Malformed(unasked));
+        }
+        if !answer.is_success() {
+            return Err(answer.failure(None, now));
+        }
+        let document = Document {
+            url: &answer.url,
+            charset: answer.charset(),
+        };
+        let (batch, ttl) = read(&answer.body, document, now)?;
+        let bytes = |name| {
+            let value: Option<&HeaderValue> = answer.headers.get(name);
+            value.map(|value| value.as_bytes().to_vec())
+        };
+        let pending = Pending {
+            validators: Validators {
+                etag: bytes(ETAG),
+                last_modified: bytes(LAST_MODIFIED),
+            },
+            interval: self.interval(wishes::max_age(&answer.headers), ttl),
+        };
+        Ok(Polled::Changed(batch, pending))
     }
 
-    fn remember(&self, answer: &Answer, batch: &Batch) {
-        let header = |name| answer.headers.get(name).cloned();
-        let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
-        // Without a validator there is nothing to ask with, and nothing worth holding.
-        let last = (etag.is_some() || last_modified.is_some()).then(|| Last {
-            etag,
-            last_modified,
-            batch: batch.clone(),
-        });
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    fn interval(&self, max_age: Option<Duration>, ttl: Option<Duration>) -> TimeDelta {
+        let wished = max_age.max(ttl).unwrap_or_default().min(POLL_INTERVAL_MAX);
+        TimeDelta::from_std(wished.max(self.poll_interval_min)).unwrap_or(TimeDelta::days(1))
+    }
+
+    async fn poll(
+        &self,
+        query: Query,
+        validators: &Validators,
+        now: DateTime<Utc>,
+    ) -> Result<Polled, SourceError> {
+        let request = Request {
+            url: self.url.clone(),
+            headers: conditions(validators),
+            redirects: Redirects::Anywhere,
+        };
+        let ask = Ask {
+            purpose: query.purpose,
+            now,
+        };
+        let is_conditional = *validators != Validators::default();
+        let judge = |answer: &Answer, now| self.judge(answer, is_conditional, now);
+        self.gate.ask(&request, ask, judge).await
+    }
+
+    /// Until what is remembered, the feed counts as just polled: what is lost here costs one needless poll.
+    async fn again_at(&self, again_at: DateTime<Utc>) {
+        let put = self.gate.ledger().poll_again_at(&self.url_hash, again_at);
+        if let Err(error) = put.await {
+            tracing::warn!(source = self.name(), %error, "the next poll was not put down");
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Source for FeedSource {
     fn name(&self) -> &str {
-        &self.name
+        self.gate.source()
     }
 
     fn answers_by_category(&self) -> bool {
@@ -88,53 +159,70 @@ impl Source for FeedSource {
     }
 
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError> {
-        let last = self.remembered();
-        let answer = self
-            .http
-            .get(
-                self.url.clone(),
-                conditions(last.as_ref()),
-                Redirects::Anywhere,
-            )
-            .await?;
-        if answer.status == 304 {
-            let last = last.ok_or_else(|| {
-                SourceError::Malformed("304 without being asked conditionally".to_owned())
-            })?;
-            return Ok(last.batch.limited(query.articles_max));
+        let turn = self
+            .gate
+            .ledger()
+            .claim_poll(&self.url_hash, now, now + TURN);
+        let turn = turn
+            .await
+            .map_err(|error| SourceError::Uncounted(error.to_string()))?;
+        let Some(validators) = turn else {
+            return Ok(Batch::unchanged());
+        };
+        match self.poll(query, &validators, now).await {
+            Ok(Polled::Unchanged { interval }) => {
+                self.again_at(now + interval).await;
+                Ok(Batch::unchanged())
+            }
+            Ok(Polled::Changed(batch, pending)) => {
+                *self.pending() = Some(pending);
+                Ok(batch.limited(query.articles_max))
+            }
+            Err(error) => {
+                // Whether it may be tried again is the gate's affair.
+                self.again_at(now).await;
+                Err(error)
+            }
         }
-        if !answer.is_success() {
-            return Err(answer.failure(None, now));
+    }
+
+    async fn stored(&self, now: DateTime<Utc>) {
+        let Some(pending) = self.pending().take() else {
+            return;
+        };
+        let (validators, again_at) = (&pending.validators, now + pending.interval);
+        let kept = self
+            .gate
+            .ledger()
+            .polled(&self.url_hash, validators, again_at);
+        if let Err(error) = kept.await {
+            tracing::warn!(source = self.name(), %error, "a feed's validators were not kept");
         }
-        let batch = parse(
-            &answer.body,
-            Document {
-                url: &answer.url,
-                charset: answer.charset(),
-            },
-            now,
-        )?;
-        self.remember(&answer, &batch);
-        Ok(batch.limited(query.articles_max))
+    }
+
+    fn gate(&self) -> Option<&Gate> {
+        Some(&self.gate)
     }
 }
 
 /// Validators go back byte for byte, quotes included.
-fn conditions(last: Option<&Last>) -> HeaderMap {
+fn conditions(validators: &Validators) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, ACCEPTED);
-    let Some(last) = last else { return headers };
-    if let Some(etag) = &last.etag {
-        headers.insert(IF_NONE_MATCH, etag.clone());
-    }
-    if let Some(date) = &last.last_modified {
-        headers.insert(IF_MODIFIED_SINCE, date.clone());
+    let fields = [
+        (IF_NONE_MATCH, &validators.etag),
+        (IF_MODIFIED_SINCE, &validators.last_modified),
+    ];
+    for (name, bytes) in fields {
+        if let Some(Ok(value)) = bytes.as_deref().map(HeaderValue::from_bytes) {
+            headers.insert(name, value);
+        }
     }
     headers
 }
 
 /// Names are shown to clients, and queries of feeds may hold tokens: they are told apart by a piece of their hash.
-fn name_of(url: &Url) -> String {
+pub fn name_of(kind: &str, url: &Url) -> String {
     use sha2::{Digest, Sha256};
     let host = url.host_str().unwrap_or_default();
     let port = url
@@ -142,7 +230,7 @@ fn name_of(url: &Url) -> String {
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
     let path = url.path().trim_end_matches('/');
-    let mut name = format!("feed:{host}{port}{path}");
+    let mut name = format!("{kind}:{host}{port}{path}");
     let lower = name.to_lowercase();
     if url.query().is_some() || lower != name {
         let digest = crate::article::hex(&Sha256::digest(
@@ -159,13 +247,22 @@ pub fn parse(
     document: Document<'_>,
     now: DateTime<Utc>,
 ) -> Result<Batch, SourceError> {
+    read(body, document, now).map(|(batch, _)| batch)
+}
+
+/// The articles, and how long the feed wishes not to be asked again.
+fn read(
+    body: &[u8],
+    document: Document<'_>,
+    now: DateTime<Utc>,
+) -> Result<(Batch, Option<Duration>), SourceError> {
     let text = transcode::to_text(body, document.charset);
     let text = text.trim_start();
     if text.is_empty() {
         return Err(SourceError::Malformed("an empty document".to_owned()));
     }
     if text.starts_with(['{', '[']) {
-        return jsonfeed::parse(text.as_bytes(), document.url, now);
+        return jsonfeed::parse(text.as_bytes(), document.url, now).map(|batch| (batch, None));
     }
     let feed = xml::read(text, document.url)?;
     let outlet = feed
@@ -183,7 +280,10 @@ pub fn parse(
             in_turn(now, index),
         ));
     }
-    Ok(batch)
+    let ttl = feed
+        .ttl
+        .map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
+    Ok((batch, ttl))
 }
 
 /// What dates an item that has no date: each a moment older than the one above it, so that an undated feed keeps its order.

@@ -5,7 +5,8 @@
 
 use super::{Batch, Query, Source, SourceError, endpoint, json, words};
 use crate::article::{CanonicalUrl, Category, Draft, NewArticle, parse_date, text};
-use crate::http::{Answer, HttpClient, Redirects, failure};
+use crate::discipline::{Ask, Gate, Request};
+use crate::http::{Answer, Redirects, failure};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -24,16 +25,16 @@ const EXCERPT_CHARS_MAX: usize = 500;
 /// The provider with our key.
 #[derive(Debug)]
 pub struct GuardianSource {
-    http: HttpClient,
+    gate: Gate,
     key: Secret,
     base: Url,
 }
 
 impl GuardianSource {
     /// `base` of `None` is the provider itself.
-    pub fn new(http: HttpClient, key: Secret, base: Option<Url>) -> Self {
+    pub fn new(gate: Gate, key: Secret, base: Option<Url>) -> Self {
         Self {
-            http,
+            gate,
             key,
             base: base.unwrap_or_else(|| super::known_url(BASE_URL)),
         }
@@ -82,17 +83,25 @@ impl Source for GuardianSource {
     }
 
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError> {
-        let answer = self
-            .http
-            .get(
-                self.question(query),
-                HeaderMap::new(),
-                Redirects::SameOrigin,
-            )
-            .await?;
-        self.judge(&answer, now)
-            .map(|batch| batch.limited(query.articles_max))
-            .map_err(|error| error.without(&self.key))
+        let request = Request {
+            url: self.question(query),
+            headers: HeaderMap::new(),
+            redirects: Redirects::SameOrigin,
+        };
+        let ask = Ask {
+            purpose: query.purpose,
+            now,
+        };
+        let judge = |answer: &Answer, now| {
+            self.judge(answer, now)
+                .map(|batch| batch.limited(query.articles_max))
+                .map_err(|error| error.without(&self.key))
+        };
+        self.gate.ask(&request, ask, judge).await
+    }
+
+    fn gate(&self) -> Option<&Gate> {
+        Some(&self.gate)
     }
 }
 

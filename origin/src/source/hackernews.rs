@@ -4,7 +4,8 @@
 
 use super::{Batch, Query, Source, SourceError, endpoint, json};
 use crate::article::{Category, Draft, parse_date};
-use crate::http::{HttpClient, Redirects, failure};
+use crate::discipline::{Ask, Gate, Request};
+use crate::http::{Answer, Redirects, failure};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
@@ -18,15 +19,15 @@ const PAGE_SIZE_MAX: u16 = 100;
 /// The provider; no key is needed.
 #[derive(Debug)]
 pub struct HackerNewsSource {
-    http: HttpClient,
+    gate: Gate,
     base: Url,
 }
 
 impl HackerNewsSource {
     /// `base` of `None` is the provider itself.
-    pub fn new(http: HttpClient, base: Option<Url>) -> Self {
+    pub fn new(gate: Gate, base: Option<Url>) -> Self {
         Self {
-            http,
+            gate,
             base: base.unwrap_or_else(|| super::known_url(BASE_URL)),
         }
     }
@@ -43,16 +44,27 @@ impl Source for HackerNewsSource {
     }
 
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError> {
-        let url = question(&self.base, query.articles_max);
-        let answer = self
-            .http
-            .get(url, HeaderMap::new(), Redirects::Anywhere)
-            .await?;
-        if !answer.is_success() {
-            let body = json::read(&answer.body).unwrap_or_default();
-            return Err(answer.failure(json::text(&body, "message"), now));
-        }
-        parse(&answer.body, now).map(|batch| batch.limited(query.articles_max))
+        let request = Request {
+            url: question(&self.base, query.articles_max),
+            headers: HeaderMap::new(),
+            redirects: Redirects::Anywhere,
+        };
+        let ask = Ask {
+            purpose: query.purpose,
+            now,
+        };
+        let judge = |answer: &Answer, now| {
+            if !answer.is_success() {
+                let body = json::read(&answer.body).unwrap_or_default();
+                return Err(answer.failure(json::text(&body, "message"), now));
+            }
+            parse(&answer.body, now).map(|batch| batch.limited(query.articles_max))
+        };
+        self.gate.ask(&request, ask, judge).await
+    }
+
+    fn gate(&self) -> Option<&Gate> {
+        Some(&self.gate)
     }
 }
 

@@ -1,20 +1,24 @@
 //! NewsAPI.org, version 2: headlines by category, one page a question.
 //!
-//! Left out: paging (the free plan ends at the 100 results of one page) and counting the day's quota.
+//! Left out: paging, since the free plan ends at the 100 results of one page.
 
 use super::{Batch, Query, Source, SourceError, endpoint, json};
 use crate::article::{Category, Draft, parse_date};
-use crate::http::{Answer, HttpClient, Redirects, failure, header, sensitive};
+use crate::discipline::{Ask, Gate, Request};
+use crate::http::{Answer, Redirects, failure, header, sensitive};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderName;
 use serde_json::Value;
+use std::time::Duration;
 use url::Url;
 
 /// Where the provider answers.
 pub const BASE_URL: &str = "https://newsapi.org";
 const PAGE_SIZE_MAX: u16 = 100;
+/// How long it is left in peace when it says that its quota is used up: it gives 50 requests in 12 hours.
+const SPENT_WAIT: Duration = Duration::from_secs(3600);
 /// What stands in every text of an article that was withdrawn.
 const REMOVED: &str = "[Removed]";
 /// There is no "world" among its categories, and headlines are those of one country. So the whole index is searched,
@@ -24,19 +28,35 @@ const WORLD_QUERY: &str = r#""world news" OR "United Nations" OR "foreign minist
 /// The provider with our key.
 #[derive(Debug)]
 pub struct NewsApiSource {
-    http: HttpClient,
+    gate: Gate,
     key: Secret,
     base: Url,
 }
 
 impl NewsApiSource {
     /// `base` of `None` is the provider itself.
-    pub fn new(http: HttpClient, key: Secret, base: Option<Url>) -> Self {
+    pub fn new(gate: Gate, key: Secret, base: Option<Url>) -> Self {
         Self {
-            http,
+            gate,
             key,
             base: base.unwrap_or_else(|| super::known_url(BASE_URL)),
         }
+    }
+
+    fn judge(
+        &self,
+        answer: &Answer,
+        query: Query,
+        now: DateTime<Utc>,
+    ) -> Result<Batch, SourceError> {
+        let batch = if answer.is_success() {
+            parse(&answer.body, query.category, now)
+        } else {
+            Err(self.fault(answer, now))
+        };
+        batch
+            .map(|batch| batch.limited(query.articles_max))
+            .map_err(|error| patient(error).without(&self.key))
     }
 
     fn fault(&self, answer: &Answer, now: DateTime<Utc>) -> SourceError {
@@ -69,16 +89,32 @@ impl Source for NewsApiSource {
             HeaderName::from_static("x-api-key"),
             sensitive(self.key.expose()),
         );
-        let answer = self
-            .http
-            .get(question(&self.base, query), key, Redirects::SameOrigin)
-            .await?;
-        if !answer.is_success() {
-            return Err(self.fault(&answer, now).without(&self.key));
-        }
-        parse(&answer.body, query.category, now)
-            .map(|batch| batch.limited(query.articles_max))
-            .map_err(|error| error.without(&self.key))
+        let request = Request {
+            url: question(&self.base, query),
+            headers: key,
+            redirects: Redirects::SameOrigin,
+        };
+        let ask = Ask {
+            purpose: query.purpose,
+            now,
+        };
+        self.gate
+            .ask(&request, ask, |answer, now| self.judge(answer, query, now))
+            .await
+    }
+
+    fn gate(&self) -> Option<&Gate> {
+        Some(&self.gate)
+    }
+}
+
+/// It names no time when its quota is used up, by our count or by that of another program with the same key.
+fn patient(error: SourceError) -> SourceError {
+    match error {
+        SourceError::RateLimited { retry_after } => SourceError::RateLimited {
+            retry_after: retry_after.or(Some(SPENT_WAIT)),
+        },
+        error => error,
     }
 }
 
@@ -179,7 +215,7 @@ fn refusal(
     code: &str,
     message: &str,
     status: Option<u16>,
-    retry_after: Option<std::time::Duration>,
+    retry_after: Option<Duration>,
 ) -> SourceError {
     let usual = match code {
         "apiKeyMissing" | "apiKeyInvalid" | "apiKeyDisabled" => 401,

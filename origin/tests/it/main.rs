@@ -9,5 +9,6 @@ mod outages;
 mod outbox;
 mod paging;
 mod process;
+mod quota;
 mod simulated;
 mod support;

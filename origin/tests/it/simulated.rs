@@ -113,6 +113,7 @@ async fn providers_in_trouble_make_a_partial_answer_and_are_back_when_they_are_w
         hang: [Upstream::Newsapi].into(),
         fail: [Upstream::Guardian].into(),
         limit: [Upstream::Feeds].into(),
+        retry_after_secs: Some(6),
         ..Behaviour::default()
     };
     let (simulation, process) = start(behaviour).await;
@@ -131,16 +132,28 @@ async fn providers_in_trouble_make_a_partial_answer_and_are_back_when_they_are_w
         "what the others gave is shown"
     );
 
+    let asked = simulation.counts()["/feeds/rss.xml"];
     simulation.behave(Behaviour::default());
-    let well = get(process.address, "/articles?live=true").await;
+    let live = async |source: &str| {
+        let path = format!("/articles?live=true&source={source}");
+        let reply = get(process.address, &path).await;
+        states(&reply).into_values().next().unwrap_or_default()
+    };
+    for source in ["newsapi", "guardian"] {
+        assert_eq!(live(source).await, "ok", "{source}");
+    }
+    let feed = simulation.url("/feeds/rss.xml").to_string();
+    let feed = feed.replace("http://", "feed:");
+    assert_eq!(live(&feed).await, "error rate_limited");
     assert_eq!(
-        states(&well),
-        expected([
-            ("feed", "ok"),
-            ("guardian", "ok"),
-            ("hackernews", "ok"),
-            ("newsapi", "ok")
-        ])
+        simulation.counts()["/feeds/rss.xml"],
+        asked,
+        "it asked for patience"
     );
+    until("the feed's patience is over", || async {
+        live(&feed).await == "ok"
+    })
+    .await;
+    let well = get(process.address, "/articles").await;
     assert!(well.json()["total"].as_i64() > body["total"].as_i64());
 }

@@ -1,10 +1,12 @@
 //! Each source fetches from the simulation: what it brings, and how each failure is told.
 
+use super::support::Built;
 use chrono::{DateTime, Utc};
 use larder_origin::article::Category;
+use larder_origin::discipline::Purpose;
 use larder_origin::secret::Secret;
 use larder_origin::sim::{Behaviour, Simulation, Upstream};
-use larder_origin::source::{Query, Source, SourceError, SourceSettings, build};
+use larder_origin::source::{Batch, Query, Source, SourceError, SourceSettings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,7 @@ fn query(category: Option<Category>) -> Query {
     Query {
         category,
         articles_max: 50,
+        purpose: Purpose::Live,
     }
 }
 
@@ -39,7 +42,7 @@ async fn simulation(behaviour: Behaviour) -> Simulation {
         .expect("a free port")
 }
 
-fn sources(simulation: &Simulation, key: &str, timeout: Duration) -> Vec<Arc<dyn Source>> {
+async fn sources(simulation: &Simulation, key: &str, timeout: Duration) -> Built {
     let base = simulation.url("/");
     let settings = SourceSettings {
         newsapi_key: Secret::new(key),
@@ -54,24 +57,26 @@ fn sources(simulation: &Simulation, key: &str, timeout: Duration) -> Vec<Arc<dyn
             simulation.url("/feeds/feed.json"),
         ],
         timeout,
+        feed_interval_min: Duration::ZERO,
+        ..SourceSettings::default()
     };
-    build(&settings).expect("sources")
+    Built::new(&settings).await
 }
 
-fn feed(url: Url) -> Arc<dyn Source> {
+async fn feed(url: Url) -> Built {
     let settings = SourceSettings {
         feed_urls: vec![url],
         timeout: PATIENT,
         ..SourceSettings::default()
     };
-    build(&settings).expect("sources").remove(0)
+    Built::new(&settings).await
 }
 
 #[tokio::test]
 async fn every_source_brings_articles() {
     let simulation = simulation(Behaviour::default()).await;
     let mut brought = Vec::new();
-    for source in sources(&simulation, KEY, PATIENT) {
+    for source in sources(&simulation, KEY, PATIENT).await.iter() {
         let batch = source.fetch(query(None), now()).await.expect("a batch");
         assert_eq!(batch.skipped, 0, "{}", source.name());
         brought.push((source.name().to_owned(), batch.articles.len()));
@@ -84,6 +89,7 @@ async fn every_source_brings_articles() {
 async fn a_category_narrows_what_keyed_sources_bring() {
     let simulation = simulation(Behaviour::default()).await;
     for source in sources(&simulation, KEY, PATIENT)
+        .await
         .iter()
         .filter(|source| source.answers_by_category())
     {
@@ -114,12 +120,13 @@ async fn a_category_narrows_what_keyed_sources_bring() {
 #[tokio::test]
 async fn no_more_articles_come_than_were_asked_for() {
     let simulation = simulation(Behaviour::default()).await;
-    for source in sources(&simulation, KEY, PATIENT) {
+    for source in sources(&simulation, KEY, PATIENT).await.iter() {
         let batch = source
             .fetch(
                 Query {
                     category: None,
                     articles_max: 2,
+                    purpose: Purpose::Live,
                 },
                 now(),
             )
@@ -132,7 +139,11 @@ async fn no_more_articles_come_than_were_asked_for() {
 #[tokio::test]
 async fn a_refused_key_is_a_matter_of_credentials_and_never_shown() {
     let simulation = simulation(Behaviour::default()).await;
-    for source in sources(&simulation, "invalid", PATIENT).iter().take(2) {
+    for source in sources(&simulation, "invalid", PATIENT)
+        .await
+        .iter()
+        .take(2)
+    {
         let fault = source
             .fetch(query(None), now())
             .await
@@ -152,7 +163,7 @@ async fn a_limit_tells_how_long_to_wait() {
         ..Behaviour::default()
     })
     .await;
-    for source in sources(&simulation, KEY, PATIENT) {
+    for source in sources(&simulation, KEY, PATIENT).await.iter() {
         let fault = source.fetch(query(None), now()).await.expect_err("a limit");
         let told = matches!(fault, SourceError::RateLimited { retry_after } if retry_after == Some(Duration::from_secs(7)));
         assert!(told, "{}: {fault:?}", source.name());
@@ -166,8 +177,8 @@ async fn a_failing_source_is_told_by_its_status_and_recovers() {
         ..Behaviour::default()
     })
     .await;
-    let sources = sources(&simulation, KEY, PATIENT);
-    for source in &sources {
+    let sources = sources(&simulation, KEY, PATIENT).await;
+    for source in sources.iter() {
         let fault = source
             .fetch(query(None), now())
             .await
@@ -185,7 +196,7 @@ async fn a_failing_source_is_told_by_its_status_and_recovers() {
         );
     }
     simulation.behave(Behaviour::default());
-    for source in &sources {
+    for source in sources.iter() {
         source.fetch(query(None), now()).await.expect("recovered");
     }
 }
@@ -197,7 +208,7 @@ async fn a_silent_source_times_out() {
         ..Behaviour::default()
     })
     .await;
-    for source in sources(&simulation, KEY, HASTY) {
+    for source in sources(&simulation, KEY, HASTY).await.iter() {
         let fault = source
             .fetch(query(None), now())
             .await
@@ -213,8 +224,8 @@ async fn a_silent_source_times_out() {
 #[tokio::test]
 async fn no_failure_shows_the_key() {
     let simulation = simulation(Behaviour::default()).await;
-    let patient = sources(&simulation, KEY, PATIENT);
-    let hasty = sources(&simulation, KEY, HASTY);
+    let patient = sources(&simulation, KEY, PATIENT).await;
+    let hasty = sources(&simulation, KEY, HASTY).await;
     let faulty = [
         Behaviour {
             fail: ALL.into(),
@@ -254,7 +265,7 @@ async fn no_failure_shows_the_key() {
 
 async fn faults(sources: &[Arc<dyn Source>]) -> Vec<String> {
     let mut told = Vec::new();
-    for source in sources {
+    for source in sources.iter() {
         let fault = source.fetch(query(None), now()).await.expect_err("a fault");
         told.push(format!("{fault} {fault:?}"));
     }
@@ -264,14 +275,14 @@ async fn faults(sources: &[Arc<dyn Source>]) -> Vec<String> {
 #[tokio::test]
 async fn a_refused_connection_is_unreachable() {
     let simulation = simulation(Behaviour::default()).await;
-    let sources = sources(&simulation, KEY, PATIENT);
+    let sources = sources(&simulation, KEY, PATIENT).await;
     let address = simulation.address();
     drop(simulation);
     // The listener is gone once the aborted server is: wait for that, not for a time.
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    for source in sources {
+    for source in sources.iter() {
         let fault = source
             .fetch(query(None), now())
             .await
@@ -287,7 +298,7 @@ async fn a_refused_connection_is_unreachable() {
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let simulation = simulation(Behaviour::default()).await;
-    let fault = feed(simulation.url("/feeds/endless.xml"))
+    let fault = feed(simulation.url("/feeds/endless.xml")).await[0]
         .fetch(query(None), now())
         .await
         .expect_err("too large");
@@ -305,7 +316,7 @@ async fn an_endless_answer_is_cut_off() {
 #[tokio::test]
 async fn a_redirect_loop_ends() {
     let simulation = simulation(Behaviour::default()).await;
-    let fault = feed(simulation.url("/feeds/loop.xml"))
+    let fault = feed(simulation.url("/feeds/loop.xml")).await[0]
         .fetch(query(None), now())
         .await
         .expect_err("a loop");
@@ -320,7 +331,7 @@ async fn a_redirect_loop_ends() {
 #[tokio::test]
 async fn a_missing_feed_is_told_by_its_status() {
     let simulation = simulation(Behaviour::default()).await;
-    let fault = feed(simulation.url("/feeds/none.xml"))
+    let fault = feed(simulation.url("/feeds/none.xml")).await[0]
         .fetch(query(None), now())
         .await
         .expect_err("nothing there");
@@ -333,14 +344,24 @@ async fn a_missing_feed_is_told_by_its_status() {
 #[tokio::test]
 async fn an_unchanged_feed_is_asked_for_but_not_sent_again() {
     let simulation = simulation(Behaviour::default()).await;
-    let feed = feed(simulation.url("/feeds/rss.xml"));
-    let first = feed.fetch(query(None), now()).await.expect("a batch");
-    let again = feed
-        .fetch(query(None), now() + Duration::from_secs(900))
-        .await
-        .expect("the same batch");
-    assert_eq!(first, again);
+    let feed = feed(simulation.url("/feeds/rss.xml")).await;
+    let first = feed[0].fetch(query(None), now()).await.expect("a batch");
+    assert!(!first.articles.is_empty() && !first.unchanged);
+    feed[0].stored(now()).await;
+    let later = now() + Duration::from_secs(900);
+    let again = feed[0].fetch(query(None), later).await.expect("an answer");
+    assert_eq!(again, Batch::unchanged());
     assert_eq!(simulation.counts()["/feeds/rss.xml"], 2);
+}
+
+#[tokio::test]
+async fn what_was_never_stored_is_sent_again() {
+    let simulation = simulation(Behaviour::default()).await;
+    let feed = feed(simulation.url("/feeds/rss.xml")).await;
+    let first = feed[0].fetch(query(None), now()).await.expect("a batch");
+    let later = now() + Duration::from_secs(900);
+    let again = feed[0].fetch(query(None), later).await.expect("a batch");
+    assert_eq!(first.articles.len(), again.articles.len());
 }
 
 /// Answers one connection after another with the same bytes, and tells what each request was.
@@ -378,7 +399,7 @@ fn answer(head: &str, body: &str) -> String {
     )
 }
 
-fn keyed(url: &Url) -> Vec<Arc<dyn Source>> {
+async fn keyed(url: &Url) -> Built {
     let settings = SourceSettings {
         newsapi_key: Secret::new(KEY),
         newsapi_url: Some(url.clone()),
@@ -387,14 +408,14 @@ fn keyed(url: &Url) -> Vec<Arc<dyn Source>> {
         timeout: PATIENT,
         ..SourceSettings::default()
     };
-    build(&settings).expect("sources")
+    Built::new(&settings).await
 }
 
 #[tokio::test]
 async fn a_key_follows_no_redirect_to_another_site() {
     let (elsewhere, mut seen) = scripted(answer("200 OK", "{}")).await;
     let (url, _asked) = scripted(answer(&format!("302 Found\r\nLocation: {elsewhere}"), "")).await;
-    for source in keyed(&url) {
+    for source in keyed(&url).await.iter() {
         let fault = source
             .fetch(query(None), now())
             .await
@@ -424,7 +445,7 @@ async fn what_a_provider_echoes_of_the_key_is_blotted() {
             },
         );
         let (url, _asked) = scripted(answer(status, &body)).await;
-        for source in keyed(&url) {
+        for source in keyed(&url).await.iter() {
             let text = source
                 .fetch(query(None), now())
                 .await
@@ -442,7 +463,7 @@ async fn what_a_provider_echoes_of_the_key_is_blotted() {
 async fn an_upgrade_required_is_an_answer_like_any_other() {
     let body = r#"{"status":"error","code":"maximumResultsReached","message":"Too many results."}"#;
     let (url, _asked) = scripted(answer("426 Upgrade Required\r\nUpgrade: h2c", body)).await;
-    let fault = keyed(&url)[0]
+    let fault = keyed(&url).await[0]
         .fetch(query(None), now())
         .await
         .expect_err("a refusal");
@@ -455,7 +476,7 @@ async fn an_upgrade_required_is_an_answer_like_any_other() {
 #[tokio::test]
 async fn requests_say_who_asks_and_carry_the_key_where_it_belongs() {
     let (url, mut asked) = scripted(answer("200 OK", "{}")).await;
-    for source in keyed(&url) {
+    for source in keyed(&url).await.iter() {
         let _ = source.fetch(query(None), now()).await;
     }
     let newsapi = asked.recv().await.expect("a request").to_lowercase();
@@ -477,7 +498,7 @@ async fn an_answer_that_breaks_off_is_no_batch() {
     let (url, _asked) =
         scripted("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"status\":\"ok\",".to_owned())
             .await;
-    let fault = keyed(&url)[0]
+    let fault = keyed(&url).await[0]
         .fetch(query(None), now())
         .await
         .expect_err("half an answer");

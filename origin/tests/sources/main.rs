@@ -1,5 +1,7 @@
 //! Sources against the simulated upstreams, over real sockets, and their parsers against damaged documents.
 
+mod discipline;
 mod fetch;
 mod simulation;
+mod support;
 mod survive;

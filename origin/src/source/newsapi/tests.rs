@@ -1,5 +1,6 @@
 use super::*;
 use crate::article::NewArticle;
+use crate::discipline::Purpose;
 
 fn now() -> DateTime<Utc> {
     parse_date("2026-01-01T12:00:00Z").expect("a date")
@@ -205,6 +206,7 @@ fn world_is_searched_and_the_rest_are_headlines() {
             Query {
                 category,
                 articles_max: 500,
+                purpose: Purpose::Live,
             },
         )
         .to_string()

@@ -1,5 +1,6 @@
 use super::*;
 use crate::article::Category;
+use crate::discipline::Purpose;
 use std::collections::BTreeSet;
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -96,6 +97,7 @@ async fn a_question_narrows_and_limits_the_samples() {
     let query = Query {
         category: Some(Category::Technology),
         articles_max: 5,
+        purpose: Purpose::Live,
     };
     let batch = SampleSource
         .fetch(query, at("2026-06-01T09:30:00Z"))

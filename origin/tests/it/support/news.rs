@@ -139,7 +139,7 @@ impl Source for Script {
             .collect();
         Ok(Batch {
             articles,
-            skipped: 0,
+            ..Batch::default()
         })
     }
 }
