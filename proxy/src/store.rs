@@ -8,6 +8,7 @@
 mod counters;
 mod entry;
 mod fields;
+mod kept;
 mod log;
 mod memory;
 mod purges;
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather};
 pub use self::fields::{BadField, FieldLines, is_replaced};
+pub use self::kept::Kept;
 pub use self::log::{
     Lease, NameTooLong, OnPartition, PREFIX_BYTES_MAX, Purge, PurgeRules, Scope, Stamp, unix_us,
 };
@@ -37,7 +39,7 @@ pub use self::redis::{
 pub use self::seal::{KeyTooShort, MAC_KEY_BYTES_MIN, Seal};
 
 use self::log::{Log, Record, Trust, Verdict};
-use self::memory::{Held, InMemory, Memory};
+use self::memory::{InMemory, Memory};
 use self::purges::{Moment, Purges};
 use self::redis::InRedis;
 use self::screen::{Screened, screen};
@@ -339,13 +341,12 @@ impl Store {
         request: &impl Fields,
         now: SystemTime,
     ) -> Option<Arc<Entry>> {
-        let InMemory::Hit(held) = self.memory.get(key, request, now) else {
+        let InMemory::Hit(entry) = self.memory.get(key, request, now) else {
             return None;
         };
         let version = self.log.version();
-        let sure =
-            self.log.trust() == Trust::Sure && held.alive_under.load(Ordering::Acquire) == version;
-        (sure && !held.entry.is_part()).then(|| Arc::clone(&held.entry))
+        let sure = self.log.trust() == Trust::Sure && entry.kept.alive_under() == version;
+        (sure && !entry.is_part()).then_some(entry)
     }
 
     /// Every whole response of a URL that memory has, whatever request selects it, the one stored last first. Redis is not asked:
@@ -574,30 +575,29 @@ impl Store {
         key: &CacheKey,
         request: &HeaderMap,
         now: SystemTime,
-    ) -> (Found, Option<Arc<Held>>) {
+    ) -> (Found, Option<Arc<Entry>>) {
         let held = match self.memory.get(key.as_bytes(), request, now) {
             InMemory::Hit(held) => held,
             InMemory::VaryMiss => return (Found::VaryMiss, None),
             InMemory::Miss => return (Found::Miss, None),
         };
         let trust = self.log.trust();
-        let alive_under = held.alive_under.load(Ordering::Acquire);
-        if trust == Trust::Sure && alive_under == self.log.version() {
-            return (Arc::clone(&held.entry).into(), Some(held));
+        if trust == Trust::Sure && held.kept.alive_under() == self.log.version() {
+            return (Arc::clone(&held).into(), Some(held));
         }
-        let (verdict, version) = self.judged(&held.entry);
-        held.alive_under.store(version, Ordering::Release);
+        let (verdict, version) = self.judged(&held);
+        held.kept.found_alive_under(version);
         if verdict == Verdict::Dead {
             self.discard(key, &held);
         }
-        match Found::from(screen(&held.entry, verdict, trust, now)) {
+        match Found::from(screen(&held, verdict, trust, now)) {
             Found::Miss => (Found::Miss, None),
             found => (found, Some(held)),
         }
     }
 
     /// What is dead goes when it is met: it would keep its room, and parts of a new response out.
-    fn discard(&self, key: &CacheKey, held: &Arc<Held>) {
+    fn discard(&self, key: &CacheKey, held: &Arc<Entry>) {
         let discard = || self.memory.discard(key, held);
         self.purges
             .unless_purged(key, self.purges.moment(), discard);
@@ -621,11 +621,11 @@ impl Store {
     fn promoted(
         &self,
         entry: Arc<Entry>,
-        local: Option<&Held>,
+        local: Option<&Entry>,
         moment: Moment,
         now: SystemTime,
     ) -> Option<Found> {
-        if local.is_some_and(|held| !entry.is_better_than(&held.entry)) {
+        if local.is_some_and(|held| !entry.is_better_than(held)) {
             return None;
         }
         let ((verdict, version), trust) = (self.judged(&entry), self.log.trust());
@@ -723,12 +723,12 @@ fn write_kib(entry_bytes: usize, writes_kib_max: u32) -> u32 {
 }
 
 /// May the tier below have something better than what memory has?
-fn asks_below(local: &Found, held: Option<&Held>, now: SystemTime) -> bool {
+fn asks_below(local: &Found, held: Option<&Entry>, now: SystemTime) -> bool {
     match local {
         Found::Hit(entry) | Found::Waived(entry) => {
-            entry.policy.ttl_s(now) <= 0 && held.is_some_and(Held::asks_below)
+            entry.policy.ttl_s(now) <= 0 && held.is_some_and(|held| held.kept.asks_below())
         }
-        Found::Unverified(_) => held.is_some_and(Held::asks_below),
+        Found::Unverified(_) => held.is_some_and(|held| held.kept.asks_below()),
         Found::Part(_) | Found::WaivedPart(_) | Found::VaryMiss | Found::Miss => true,
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use divan::{Bencher, black_box, counter::BytesCount};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder_policy::{CacheKey, Flags, QueryRules, StoredPolicy, canonical_target};
-use larder_proxy::store::{Entry, FieldLines, Seal, Stamp};
+use larder_proxy::store::{Entry, FieldLines, Kept, Seal, Stamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 const BODIES_BYTES: [usize; 3] = [100, 1024, 64 * 1024];
@@ -41,6 +41,7 @@ fn entry(body_bytes: usize) -> Entry {
         began_us: 784_111_777_000_000,
         fetch_ms: 12,
         born: Stamp::default(),
+        kept: Kept::default(),
     }
 }
 

@@ -47,7 +47,10 @@ impl Cut {
 /// What the request asks for of a stored response.
 pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
     let length = entry.body.len() as u64;
-    let complete_length = entry.part.map_or(length, |part| part.complete_length);
+    let complete_length = entry
+        .part
+        .as_deref()
+        .map_or(length, |part| part.complete_length);
     let (method, fields) = (request.method, request.headers);
     let headers = entry.headers.to_map();
     let cut = match select(method, fields, entry.status, &headers, complete_length) {
@@ -57,7 +60,7 @@ pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
         Selection::Unsatisfiable => Some(Cut::unsatisfiable(complete_length)),
     };
     // §3.3: what is stored of a part goes out as a part, if at all.
-    let own_span = entry.part.map(|part| part.span);
+    let own_span = entry.part.as_deref().map(|part| part.span);
     cut.or_else(|| one_part(entry, own_span?, complete_length))
         .unwrap_or_else(|| Cut {
             status: entry.status,
@@ -68,7 +71,7 @@ pub(super) fn cut(request: &Request<'_>, entry: &Entry) -> Cut {
 
 /// These octets of the representation, if they are stored.
 fn octets(entry: &Entry, span: Span) -> Option<Bytes> {
-    let offset = entry.part.map_or(0, |part| part.span.first);
+    let offset = entry.part.as_deref().map_or(0, |part| part.span.first);
     let start = usize::try_from(span.first.checked_sub(offset)?).ok()?;
     let end = start.checked_add(usize::try_from(span.length()).ok()?)?;
     (end <= entry.body.len()).then(|| entry.body.slice(start..end))

@@ -11,7 +11,7 @@ use super::{Engine, Plan, Request, partial};
 use crate::clock;
 use crate::fill::{self, Fill};
 use crate::flight::{FlightKey, Permit, Published};
-use crate::store::{Entry, FetchLease, FieldLines, Mark, Put, Stamp, unix_us};
+use crate::store::{Entry, FetchLease, FieldLines, Kept, Mark, Put, Stamp, unix_us};
 use crate::upstream::{Interims, UpstreamBody, UpstreamRequest, UpstreamResponse};
 use crate::usual::Usual;
 use bytes::Bytes;
@@ -646,13 +646,14 @@ impl Coming {
             vary: self.vary.clone(),
             selecting: self.selecting.clone(),
             status: self.status,
-            part: self.part,
+            part: self.part.map(Box::new),
             headers: FieldLines::from(&headers),
             body,
             policy: self.policy,
             began_us: self.began_us,
             born: self.born,
             fetch_ms: ms_since(self.began),
+            kept: Kept::default(),
         };
         Some(partial::settled(entry))
     }

@@ -38,7 +38,7 @@ pub(super) fn goes_for_part(request: &Request<'_>, entry: Option<&Entry>) -> boo
 
 /// A part that is all of its representation is the whole (RFC 9110 §15.3.7.3).
 pub(super) fn settled(mut entry: Entry) -> Entry {
-    let Some(part) = entry.part else {
+    let Some(part) = entry.part.as_deref().copied() else {
         return entry;
     };
     if entry.headers.has(&header::CONTENT_RANGE) {
@@ -95,7 +95,7 @@ impl Engine {
             return (None, None);
         }
         let part = match &entry {
-            Some(stored) => stored.part,
+            Some(stored) => stored.part.as_deref().copied(),
             None => None,
         };
         let (Some(stored), Some(part)) = (&entry, part) else {
@@ -121,7 +121,7 @@ impl Engine {
 
     /// Two parts in one, the newer one's fields and octets first.
     fn both(&self, old: &Entry, new: &Entry, job: &Job, now: SystemTime) -> Option<Entry> {
-        let joined = join(old.part?, new.part?)?;
+        let joined = join(*old.part.as_deref()?, *new.part.as_deref()?)?;
         let mut headers = combined_fields(&old.headers.to_map(), &new.headers.to_map())?;
         let times = Exchange {
             request_time: UNIX_EPOCH + Duration::from_micros(new.began_us),
@@ -132,7 +132,7 @@ impl Engine {
         let body = joined_body(old, new, &joined, self.config.object_bytes_max)?;
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Some(settled(Entry {
-            part: Some(joined.part),
+            part: Some(Box::new(joined.part)),
             // A purge that covers either covers what they make.
             born: old.born,
             headers: FieldLines::from(&headers),
@@ -153,7 +153,7 @@ impl Engine {
         response: UpstreamResponse,
         times: Exchange,
     ) {
-        let fits = stored.part.filter(|part| {
+        let fits = stored.part.as_deref().copied().filter(|part| {
             brings_rest(
                 &stored.headers.to_map(),
                 *part,
@@ -347,7 +347,7 @@ fn joined_body(old: &Entry, new: &Entry, joined: &Joined, bytes_max: usize) -> O
 
 /// Is all that the request asks for in the stored part?
 fn covers(entry: &Entry, request: &Request<'_>) -> bool {
-    let Some(part) = entry.part else {
+    let Some(part) = entry.part.as_deref() else {
         return true;
     };
     let selection = select(

@@ -9,7 +9,7 @@ use super::plan::SCHEME;
 use super::{Engine, Request};
 use crate::clock;
 use crate::fill::Budget;
-use crate::store::{Entry, FieldLines, Found, Mark, unix_us};
+use crate::store::{Entry, FieldLines, Found, Kept, Mark, unix_us};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use larder_policy::{
@@ -142,6 +142,7 @@ impl Engine {
                 began_us: unix_us(times.request_time),
                 born: mark.stamp(),
                 fetch_ms: times.took_ms(),
+                kept: Kept::default(),
             },
             request: request.headers.clone(),
             mark,

@@ -13,6 +13,7 @@ use http::{HeaderName, StatusCode};
 use larder_policy::{CacheKey, Flags, Part, Span, StoredPolicy, VarySpec};
 
 use super::fields::{Builder, FieldLines};
+use super::kept::Kept;
 use super::log::Stamp;
 use super::seal::Seal;
 
@@ -46,8 +47,8 @@ pub struct Entry {
     pub selecting: Box<[u8]>,
     /// Status of the response.
     pub status: StatusCode,
-    /// Which part of its representation the body is; none when it is all of it.
-    pub part: Option<Part>,
+    /// Which part of its representation the body is; none when it is all of it. Boxed, for it is rare.
+    pub part: Option<Box<Part>>,
     /// Its fields, as they may be stored.
     pub headers: FieldLines,
     /// Its body, in a buffer of its own: see [`gather`].
@@ -60,6 +61,8 @@ pub struct Entry {
     pub fetch_ms: u32,
     /// Up to which purge it is known to be newer: see [`super::Store::put`].
     pub born: Stamp,
+    /// What memory remembers of it while it holds it: beside the rest, so that a hit finds both in one place.
+    pub kept: Kept,
 }
 
 /// These bytes are no entry of ours.
@@ -132,7 +135,7 @@ impl Entry {
         // Redis's script tells a part by these first two bytes: see `script`.
         out.0.push(u8::from(self.is_part()));
         out.u16(self.status.as_u16());
-        if let Some(part) = self.part {
+        if let Some(part) = &self.part {
             out.u64(part.span.first);
             out.u64(part.complete_length);
         }
@@ -212,7 +215,8 @@ impl Entry {
         }
         let part = match place {
             Some((first, complete_length)) => {
-                Some(part_at(first, body.len(), complete_length).ok_or(Damaged::Value)?)
+                let part = part_at(first, body.len(), complete_length);
+                Some(Box::new(part.ok_or(Damaged::Value)?))
             }
             None => None,
         };
@@ -228,6 +232,7 @@ impl Entry {
             began_us,
             fetch_ms,
             born,
+            kept: Kept::default(),
         })
     }
 }

@@ -18,14 +18,14 @@ const LINE_END: &[u8] = b"\r\n";
 #[derive(Clone, PartialEq, Eq)]
 pub struct FieldLines {
     text: Bytes,
-    /// Before a body of which length they can be sent as they are; [`UNSENDABLE`] for none.
-    body_bytes: u64,
+    /// Before a body of which length they can be sent as they are; [`UNSENDABLE`] for none. No stored body is longer.
+    body_bytes: u32,
     /// They hold lines that [`is_replaced`].
     replaced: bool,
 }
 
 /// No body is as long.
-const UNSENDABLE: u64 = u64::MAX;
+const UNSENDABLE: u32 = u32::MAX;
 
 /// What has to be known of the lines before they are sent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,10 @@ pub fn is_replaced(name: &[u8]) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadField;
 
+fn bounded(body_bytes: u64) -> u32 {
+    u32::try_from(body_bytes).unwrap_or(UNSENDABLE)
+}
+
 /// Lines being written.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
@@ -97,7 +101,11 @@ impl Builder {
         let once = self.kind.dates == 1 && self.kind.lengths == 1;
         FieldLines {
             text: Bytes::from(self.text.into_boxed_slice()),
-            body_bytes: self.kind.length.filter(|_| once).unwrap_or(UNSENDABLE),
+            body_bytes: self
+                .kind
+                .length
+                .filter(|_| once)
+                .map_or(UNSENDABLE, bounded),
             replaced: self.kind.replaced,
         }
     }
@@ -111,7 +119,8 @@ impl FieldLines {
 
     /// Can they be sent as they are, before a body of this length: but for lines that [`is_replaced`] when that is true?
     pub fn sendable(&self, body_bytes: u64) -> Option<bool> {
-        (self.body_bytes == body_bytes && body_bytes != UNSENDABLE).then_some(self.replaced)
+        let sendable = self.body_bytes != UNSENDABLE && u64::from(self.body_bytes) == body_bytes;
+        sendable.then_some(self.replaced)
     }
 
     /// Name and value of each line.

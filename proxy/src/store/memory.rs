@@ -7,7 +7,7 @@
 //! another. Left out: the order of purges and fills, which is the caller's business; two calls of
 //! `put` for one key must not overlap.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -16,6 +16,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use super::entry::Entry;
+use super::kept::Totals;
 use super::worth::{Chances, Mean};
 
 /// Longer spellings of selecting fields are not remembered.
@@ -32,7 +33,7 @@ const ENTRY_BYTES_GUESS: u64 = 16 * 1024;
 /// At most this many places are made ahead.
 const ENTRIES_GUESS_MAX: u64 = 1 << 18;
 /// What the table and the slot spend besides the entries: measured, rounded up.
-const SLOT_OVERHEAD_BYTES: u64 = 256;
+const SLOT_OVERHEAD_BYTES: u64 = 192;
 
 /// So much of the bytes the allocator takes for itself, by rounding sizes up and by pages that are half empty, after a flood of
 /// responses of all sizes: measured by `scripts/soak`, rounded up.
@@ -40,26 +41,6 @@ const ALLOCATOR_PERCENT: u64 = 20;
 /// So much more than they may be the stored bytes are while eviction passes over what was dear. Without a limit, large responses
 /// that were dear would make it more than half as much again.
 const CHANCES_PERCENT: u64 = 5;
-
-/// One stored response in a slot.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) entry: Arc<Entry>,
-    /// Whether the tier below was asked for a newer one since this one went stale.
-    asked_below: AtomicBool,
-    /// The version of the log of purges under which it was last found alive; 0 for none.
-    pub(super) alive_under: AtomicU64,
-    /// How the first request that got it spelt the selecting fields: most others spell them the same.
-    spelling: OnceLock<Spelling>,
-}
-
-impl Held {
-    /// True once, to be asked when it is no longer fresh: another replica may have a newer one by now. If it
-    /// hasn't, this process will fetch one itself, so that asking again would be in vain.
-    pub(super) fn asks_below(&self) -> bool {
-        !self.asked_below.swap(true, Ordering::Relaxed)
-    }
-}
 
 /// The lines of a request's selecting fields as they came.
 #[derive(Debug)]
@@ -98,55 +79,96 @@ impl Spelling {
 /// What memory has for a request.
 #[derive(Debug)]
 pub(super) enum InMemory {
-    Hit(Arc<Held>),
+    Hit(Arc<Entry>),
     /// Variants of the URL, but not this one.
     VaryMiss,
     Miss,
 }
 
-/// All variants of one URL; the one stored last stands last.
+/// All variants of one URL. Mostly it is one without `Vary`, and then the table holds the response itself: each step from one
+/// place to another may wait for memory that no cache of the processor has.
+#[derive(Debug, Clone)]
+enum Slot {
+    Plain(Arc<Entry>),
+    Varying(Arc<Varying>),
+}
+
+/// One or more under the same `Vary`; the one stored last stands last.
 #[derive(Debug)]
-struct Slot {
-    spec: Option<VarySpec>,
-    variants: Variants,
+struct Varying {
+    spec: VarySpec,
+    variants: Box<[Arc<Entry>]>,
+    /// Of each, how the first request that got it spelt the selecting fields: most others spell them the same.
+    spellings: Box<[OnceLock<Spelling>]>,
     bytes: u64,
     chances: Chances,
-    totals: Arc<Totals>,
 }
 
-/// One or more; mostly one, which needs no list.
-#[derive(Debug)]
-enum Variants {
-    One([Arc<Held>; 1]),
-    Many(Box<[Arc<Held>]>),
+impl Varying {
+    fn selected(&self, request: &impl Fields) -> Option<&Arc<Entry>> {
+        let mut spellings = self.spellings.iter();
+        let spelled_so = spellings.position(|spelling| {
+            let spelling = spelling.get();
+            spelling.is_some_and(|spelling| spelling.is_of(&self.spec, request))
+        });
+        let place = spelled_so.or_else(|| self.selected_slowly(request))?;
+        self.variants.get(place)
+    }
+
+    fn selected_slowly(&self, request: &impl Fields) -> Option<usize> {
+        let wanted = selecting(&self.spec, request);
+        let mut variants = self.variants.iter();
+        let place = variants.position(|entry| *entry.selecting == *wanted)?;
+        let spelling = Spelling::of(&self.spec, request);
+        if let (Some(spelling), Some(first)) = (spelling, self.spellings.get(place)) {
+            drop(first.set(spelling));
+        }
+        Some(place)
+    }
 }
 
-impl std::ops::Deref for Variants {
-    type Target = [Arc<Held>];
-
-    fn deref(&self) -> &[Arc<Held>] {
+impl Slot {
+    fn variants(&self) -> &[Arc<Entry>] {
         match self {
-            Self::One(one) => one,
-            Self::Many(many) => many,
+            Self::Plain(entry) => std::slice::from_ref(entry),
+            Self::Varying(varying) => &varying.variants,
         }
     }
-}
 
-impl From<Vec<Arc<Held>>> for Variants {
-    fn from(variants: Vec<Arc<Held>>) -> Self {
-        match <[Arc<Held>; 1]>::try_from(variants) {
-            Ok(one) => Self::One(one),
-            Err(variants) => Self::Many(variants.into()),
+    fn spec(&self) -> Option<&VarySpec> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Varying(varying) => Some(&varying.spec),
         }
     }
-}
 
-/// What the whole tier holds, and may hold.
-#[derive(Debug)]
-struct Totals {
-    entries: AtomicU64,
-    bytes: AtomicU64,
-    bytes_max: AtomicU64,
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Plain(entry) => SLOT_OVERHEAD_BYTES + entry_bytes(entry),
+            Self::Varying(varying) => varying.bytes,
+        }
+    }
+
+    fn takes_chance(&self) -> bool {
+        match self {
+            Self::Plain(entry) => entry.kept.takes_chance(),
+            Self::Varying(varying) => varying.chances.take(),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain(one), Self::Plain(other)) => Arc::ptr_eq(one, other),
+            (Self::Varying(one), Self::Varying(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    fn newest(&self) -> u64 {
+        let times = self.variants().iter();
+        let times = times.map(|entry| entry.policy.response_time_unix_s);
+        times.max().unwrap_or(0)
+    }
 }
 
 impl Totals {
@@ -156,62 +178,29 @@ impl Totals {
     }
 }
 
-impl Slot {
-    fn selected(&self, spec: &VarySpec, request: &impl Fields) -> Option<&Arc<Held>> {
-        let mut variants = self.variants.iter();
-        let spelled_so = variants.find(|held| {
-            let spelling = held.spelling.get();
-            spelling.is_some_and(|spelling| spelling.is_of(spec, request))
-        });
-        spelled_so.or_else(|| {
-            let wanted = selecting(spec, request);
-            let mut variants = self.variants.iter();
-            let found = variants.find(|held| *held.entry.selecting == *wanted)?;
-            if let Some(spelling) = Spelling::of(spec, request) {
-                drop(found.spelling.set(spelling));
-            }
-            Some(found)
-        })
-    }
-
-    fn newest(&self) -> u64 {
-        let times = self.variants.iter();
-        let times = times.map(|held| held.entry.policy.response_time_unix_s);
-        times.max().unwrap_or(0)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let count = self.variants.len() as u64;
-        self.totals.entries.fetch_sub(count, Ordering::Relaxed);
-        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-impl Weighter<CacheKey, Arc<Slot>> for ByBytes {
-    fn weight(&self, _: &CacheKey, slot: &Arc<Slot>) -> u64 {
-        slot.bytes
+impl Weighter<CacheKey, Slot> for ByBytes {
+    fn weight(&self, _: &CacheKey, slot: &Slot) -> u64 {
+        slot.bytes()
     }
 }
 
 /// Evicts as the table sees fit, but for slots that still have chances, of which each attempt at eviction spends one. When all
 /// have some, the table is over its bytes, and when it is too far over them chances don't count.
 #[derive(Debug, Clone)]
-struct ByWorth(DefaultLifecycle<CacheKey, Arc<Slot>>, Arc<Totals>);
+struct ByWorth(DefaultLifecycle<CacheKey, Slot>, Arc<Totals>);
 
-impl Lifecycle<CacheKey, Arc<Slot>> for ByWorth {
+impl Lifecycle<CacheKey, Slot> for ByWorth {
     type RequestState =
-        <DefaultLifecycle<CacheKey, Arc<Slot>> as Lifecycle<CacheKey, Arc<Slot>>>::RequestState;
+        <DefaultLifecycle<CacheKey, Slot> as Lifecycle<CacheKey, Slot>>::RequestState;
 
-    fn is_pinned(&self, _: &CacheKey, slot: &Arc<Slot>) -> bool {
-        self.1.allows_chances() && slot.chances.take()
+    fn is_pinned(&self, _: &CacheKey, slot: &Slot) -> bool {
+        self.1.allows_chances() && slot.takes_chance()
     }
 
-    fn on_evict(&self, state: &mut Self::RequestState, key: CacheKey, slot: Arc<Slot>) {
+    fn on_evict(&self, state: &mut Self::RequestState, key: CacheKey, slot: Slot) {
         self.0.on_evict(state, key, slot);
     }
 }
@@ -219,7 +208,7 @@ impl Lifecycle<CacheKey, Arc<Slot>> for ByWorth {
 /// The memory tier.
 #[derive(Debug)]
 pub(super) struct Memory {
-    slots: Cache<CacheKey, Arc<Slot>, ByBytes, DefaultHashBuilder, ByWorth>,
+    slots: Cache<CacheKey, Slot, ByBytes, DefaultHashBuilder, ByWorth>,
     mean: Mean,
     slot_bytes_max: u64,
     bytes_max: u64,
@@ -277,15 +266,15 @@ impl Memory {
         let Some(slot) = self.slots.get(key) else {
             return InMemory::Miss;
         };
-        let found = match &slot.spec {
-            None => slot.variants.first(),
-            Some(spec) => slot.selected(spec, request),
+        let found = match &slot {
+            Slot::Plain(entry) => Some(entry),
+            Slot::Varying(varying) => varying.selected(request),
         };
         match found {
-            Some(held) if is_alive(held, now) => InMemory::Hit(Arc::clone(held)),
-            _ if slot.variants.iter().any(|held| is_alive(held, now)) => InMemory::VaryMiss,
+            Some(entry) if is_alive(entry, now) => InMemory::Hit(Arc::clone(entry)),
+            _ if slot.variants().iter().any(|entry| is_alive(entry, now)) => InMemory::VaryMiss,
             _ => {
-                self.slots.remove_if(key, |s| Arc::ptr_eq(s, &slot));
+                self.slots.remove_if(key, |other| other.is(&slot));
                 InMemory::Miss
             }
         }
@@ -296,9 +285,9 @@ impl Memory {
         let Some(slot) = self.slots.peek(key) else {
             return Vec::new();
         };
-        let newest_first = slot.variants.iter().rev();
-        let alive = newest_first.filter(|held| is_alive(held, now) && !held.entry.is_part());
-        alive.map(|held| Arc::clone(&held.entry)).collect()
+        let newest_first = slot.variants().iter().rev();
+        let alive = newest_first.filter(|entry| is_alive(entry, now) && !entry.is_part());
+        alive.cloned().collect()
     }
 
     /// Stores a response in place of an older one that the same request selects; one with another
@@ -314,18 +303,25 @@ impl Memory {
             return false;
         }
         let mut variants = match old {
-            Some(old) if old.spec == entry.vary => others(&old, &entry, now),
+            Some(old) if old.spec() == entry.vary.as_ref() => others(&old, &entry, now),
             _ => Vec::new(),
         };
         let (key, spec) = (entry.key.clone(), entry.vary.clone());
         let fits = entry.bytes_held() as u64 + SLOT_OVERHEAD_BYTES <= self.slot_bytes_max;
-        if fits && is_current(&entry, now) {
-            variants.push(Arc::new(Held {
-                entry,
-                asked_below: AtomicBool::new(false),
-                alive_under: AtomicU64::new(alive_under),
-                spelling: OnceLock::new(),
-            }));
+        if fits && is_alive(&entry, now) {
+            let alone = if spec.is_none() {
+                SLOT_OVERHEAD_BYTES
+            } else {
+                0
+            };
+            let bytes = alone + entry_bytes(&entry);
+            let chances = match spec {
+                None => self.mean.chances(bytes, entry.fetch_ms.into()),
+                Some(_) => Chances::default(),
+            };
+            entry.kept.count(&self.totals, bytes, chances);
+            entry.kept.found_alive_under(alive_under);
+            variants.push(entry);
         }
         self.replace(key, spec, variants);
         fits
@@ -344,12 +340,13 @@ impl Memory {
             self.put(Arc::clone(entry), alive_under, now);
             return true;
         };
-        if old.spec != entry.vary && old.newest() > time {
+        let same_vary = old.spec() == entry.vary.as_ref();
+        if !same_vary && old.newest() > time {
             return false;
         }
-        let mut same = old.variants.iter();
-        let same = same.find(|held| held.entry.selecting == entry.selecting);
-        if same.is_none_or(|held| entry.is_better_than(&held.entry)) || old.spec != entry.vary {
+        let mut same = old.variants().iter();
+        let same = same.find(|held| held.selecting == entry.selecting);
+        if same.is_none_or(|held| entry.is_better_than(held)) || !same_vary {
             self.put(Arc::clone(entry), alive_under, now);
         }
         true
@@ -357,9 +354,9 @@ impl Memory {
 
     /// Removes a URL's slot if this very response is in it.
     pub(super) fn remove_with(&self, entry: &Arc<Entry>) {
-        let holds = |slot: &Arc<Slot>| {
-            let mut held = slot.variants.iter();
-            held.any(|held| Arc::ptr_eq(&held.entry, entry))
+        let holds = |slot: &Slot| {
+            let mut held = slot.variants().iter();
+            held.any(|held| Arc::ptr_eq(held, entry))
         };
         self.slots.remove_if(&entry.key, holds);
     }
@@ -367,18 +364,18 @@ impl Memory {
     /// Removes a URL's slot; says how many responses went with it.
     pub(super) fn remove(&self, key: &CacheKey) -> usize {
         let removed = self.slots.remove(key);
-        removed.map_or(0, |(_, slot)| slot.variants.len())
+        removed.map_or(0, |(_, slot)| slot.variants().len())
     }
 
     /// Removes one response, if it is still held.
-    pub(super) fn discard(&self, key: &CacheKey, held: &Arc<Held>) {
+    pub(super) fn discard(&self, key: &CacheKey, entry: &Arc<Entry>) {
         let Some(slot) = self.slots.peek(key) else {
             return;
         };
-        let stay = |other: &&Arc<Held>| !Arc::ptr_eq(other, held);
-        let variants: Vec<_> = slot.variants.iter().filter(stay).cloned().collect();
-        if variants.len() < slot.variants.len() {
-            self.replace(key.clone(), slot.spec.clone(), variants);
+        let stay = |other: &&Arc<Entry>| !Arc::ptr_eq(other, entry);
+        let variants: Vec<_> = slot.variants().iter().filter(stay).cloned().collect();
+        if variants.len() < slot.variants().len() {
+            self.replace(key.clone(), slot.spec().cloned(), variants);
         }
     }
 
@@ -395,62 +392,66 @@ impl Memory {
     /// Would this part push out a whole response: one that the same requests select, or any under
     /// another `Vary`, or one for which there is no room beside it?
     fn would_displace_whole(&self, slot: &Slot, entry: &Entry, now: SystemTime) -> bool {
-        let no_room = slot.variants.len() >= VARIANTS_MAX
-            || slot.bytes + entry.bytes_held() as u64 > self.slot_bytes_max;
-        let goes = |held: &&Arc<Held>| {
-            no_room || slot.spec != entry.vary || held.entry.selecting == entry.selecting
-        };
-        let mut going = slot.variants.iter().filter(goes);
-        entry.is_part() && going.any(|held| !held.entry.is_part() && is_alive(held, now))
+        let no_room = slot.variants().len() >= VARIANTS_MAX
+            || slot.bytes() + entry.bytes_held() as u64 > self.slot_bytes_max;
+        let other_vary = slot.spec() != entry.vary.as_ref();
+        let goes = |held: &&Arc<Entry>| no_room || other_vary || held.selecting == entry.selecting;
+        let mut going = slot.variants().iter().filter(goes);
+        entry.is_part() && going.any(|held| !held.is_part() && is_alive(held, now))
     }
 
-    fn replace(&self, key: CacheKey, spec: Option<VarySpec>, mut variants: Vec<Arc<Held>>) {
-        let mut bytes = SLOT_OVERHEAD_BYTES + variants.iter().map(held_bytes).sum::<u64>();
+    /// Puts these in the place of all; none when there are none, or not enough room for any.
+    fn replace(&self, key: CacheKey, spec: Option<VarySpec>, variants: Vec<Arc<Entry>>) {
+        let slot = match spec {
+            None => variants.into_iter().next_back().map(Slot::Plain),
+            Some(spec) => self.varying(spec, variants),
+        };
+        match slot.filter(|slot| slot.bytes() <= self.slot_bytes_max) {
+            None => drop(self.slots.remove(&key)),
+            Some(slot) => self.slots.insert(key, slot),
+        }
+    }
+
+    /// As many as there is room for, the ones stored last.
+    fn varying(&self, spec: VarySpec, mut variants: Vec<Arc<Entry>>) -> Option<Slot> {
+        let mut bytes = SLOT_OVERHEAD_BYTES + variants.iter().map(entry_bytes).sum::<u64>();
         let surplus = variants.len().saturating_sub(VARIANTS_MAX);
         let mut oldest = 0;
         while oldest < surplus || (bytes > self.slot_bytes_max && oldest < variants.len()) {
-            bytes -= variants.get(oldest).map_or(0, held_bytes);
+            bytes -= variants.get(oldest).map_or(0, entry_bytes);
             oldest += 1;
         }
         variants.drain(..oldest);
         if variants.is_empty() {
-            self.slots.remove(&key);
-            return;
+            return None;
         }
-        let count = variants.len() as u64;
-        self.totals.entries.fetch_add(count, Ordering::Relaxed);
-        self.totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let cost_ms = variants.iter().map(|held| u64::from(held.entry.fetch_ms));
-        let slot = Slot {
+        let cost_ms = variants.iter().map(|entry| u64::from(entry.fetch_ms));
+        Some(Slot::Varying(Arc::new(Varying {
             chances: self.mean.chances(bytes, cost_ms.sum()),
             spec,
+            spellings: variants.iter().map(|_| OnceLock::new()).collect(),
             variants: variants.into(),
             bytes,
-            totals: Arc::clone(&self.totals),
-        };
-        self.slots.insert(key, Arc::new(slot));
+        })))
     }
 }
 
 /// The variants that stay beside a new one.
-fn others(slot: &Slot, entry: &Entry, now: SystemTime) -> Vec<Arc<Held>> {
-    let stay = |held: &&Arc<Held>| held.entry.selecting != entry.selecting && is_alive(held, now);
-    slot.variants.iter().filter(stay).cloned().collect()
+fn others(slot: &Slot, entry: &Entry, now: SystemTime) -> Vec<Arc<Entry>> {
+    let stay = |held: &&Arc<Entry>| held.selecting != entry.selecting && is_alive(held, now);
+    slot.variants().iter().filter(stay).cloned().collect()
 }
 
-fn held_bytes(held: &Arc<Held>) -> u64 {
-    let spelling = match held.entry.vary {
-        Some(_) => SPELLING_BYTES_MAX,
+/// What a response counts for, but for the place in the table.
+fn entry_bytes(entry: &Arc<Entry>) -> u64 {
+    let varying = match entry.vary {
+        Some(_) => size_of::<(Arc<Entry>, OnceLock<Spelling>)>() + SPELLING_BYTES_MAX,
         None => 0,
     };
-    (held.entry.bytes_held() + spelling + size_of::<Held>() + size_of::<Arc<Held>>()) as u64
+    (entry.bytes_held() + varying) as u64
 }
 
-fn is_alive(held: &Held, now: SystemTime) -> bool {
-    is_current(&held.entry, now)
-}
-
-fn is_current(entry: &Entry, now: SystemTime) -> bool {
+fn is_alive(entry: &Entry, now: SystemTime) -> bool {
     !entry.policy.keep_for(now).is_zero()
 }
 

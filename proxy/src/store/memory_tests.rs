@@ -6,7 +6,7 @@ use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
 use larder_policy::{Flags, StoredPolicy};
 
 use super::*;
-use crate::store::FieldLines;
+use crate::store::{FieldLines, Kept};
 use http::HeaderMap;
 
 const MIB: u64 = 1024 * 1024;
@@ -48,6 +48,7 @@ fn entry(name: &str, body: &[u8]) -> Entry {
         began_us: 0,
         fetch_ms: 0,
         born: super::super::log::Stamp::default(),
+        kept: Kept::default(),
     }
 }
 
@@ -66,7 +67,7 @@ fn put(memory: &Memory, entry: Entry) -> bool {
 
 fn body(memory: &Memory, name: &str, request: &HeaderMap) -> Option<Bytes> {
     match memory.get(key(name).as_bytes(), request, at(1000)) {
-        InMemory::Hit(held) => Some(held.entry.body.clone()),
+        InMemory::Hit(held) => Some(held.body.clone()),
         InMemory::VaryMiss | InMemory::Miss => None,
     }
 }
@@ -222,7 +223,7 @@ fn a_stale_response_asks_below_once() {
     let (memory, none) = (Memory::new(MIB), HeaderMap::new());
     put(&memory, entry("a", b"1"));
     let asks = |now| match memory.get(key("a").as_bytes(), &none, at(now)) {
-        InMemory::Hit(held) => held.entry.policy.ttl_s(at(now)) <= 0 && held.asks_below(),
+        InMemory::Hit(held) => held.policy.ttl_s(at(now)) <= 0 && held.kept.asks_below(),
         other => panic!("{other:?}"),
     };
     assert!(!asks(1059));
@@ -259,10 +260,10 @@ fn part(name: &str, body: &[u8]) -> Entry {
     };
     Entry {
         status: StatusCode::PARTIAL_CONTENT,
-        part: Some(larder_policy::Part {
+        part: Some(Box::new(larder_policy::Part {
             span,
             complete_length: 100,
-        }),
+        })),
         ..entry(name, body)
     }
 }
@@ -272,7 +273,7 @@ fn a_part_never_takes_the_place_of_a_whole_and_the_whole_always_that_of_a_part()
     let memory = Memory::new(1 << 20);
     let held = |memory: &Memory| match memory.get(key("a").as_bytes(), &HeaderMap::new(), at(1000))
     {
-        InMemory::Hit(held) => held.entry.body.clone(),
+        InMemory::Hit(held) => held.body.clone(),
         other => panic!("{other:?}"),
     };
     assert!(put(&memory, part("a", b"pa")));

@@ -42,7 +42,7 @@ impl Mean {
 }
 
 /// How often eviction still passes over something.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Chances(AtomicU8);
 
 impl Chances {

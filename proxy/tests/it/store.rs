@@ -17,8 +17,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder_policy::{CacheKey, Flags, StoredPolicy, VarySpec, selecting};
 use larder_proxy::store::{
-    Entry, FieldLines, Found, Lease, PurgeRules, Put, RedisError, RedisState, RedisTier, Stamp,
-    Store,
+    Entry, FieldLines, Found, Kept, Lease, PurgeRules, Put, RedisError, RedisState, RedisTier,
+    Stamp, Store,
 };
 
 use crate::support::redis::PrivateRedis;
@@ -74,6 +74,7 @@ fn entry(name: &str, body: &str) -> Entry {
         began_us: 7,
         born: Stamp::default(),
         fetch_ms: 20,
+        kept: Kept::default(),
     }
 }
 
@@ -162,10 +163,10 @@ fn part(whole: Entry, first: u64, body: &'static str, complete_length: u64) -> E
     let last = first + body.len() as u64 - 1;
     Entry {
         status: StatusCode::PARTIAL_CONTENT,
-        part: Some(larder_policy::Part {
+        part: Some(Box::new(larder_policy::Part {
             span: larder_policy::Span { first, last },
             complete_length,
-        }),
+        })),
         body: Bytes::from_static(body.as_bytes()),
         ..whole
     }

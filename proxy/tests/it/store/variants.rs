@@ -132,7 +132,7 @@ async fn a_part_is_found_as_a_part_and_never_takes_the_place_of_a_whole() {
     put(&writer, part(de(), 2, "nz", 4)).await;
     match get(&redis, "a", &asks("de")).await {
         Found::Part(entry) => assert_eq!(
-            (&entry.body[..], entry.part),
+            (&entry.body[..], entry.part.clone()),
             (&b"nz"[..], part(de(), 2, "nz", 4).part)
         ),
         other => panic!("{other:?}"),
