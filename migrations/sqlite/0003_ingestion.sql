@@ -39,10 +39,3 @@ CREATE TABLE refresh_keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refresh_keys_expires_idx ON refresh_keys (expires_at);
 CREATE INDEX refresh_keys_refresh_idx ON refresh_keys (refresh_id);
-
--- Whose turn it is to do what only one process may do at a time. PostgreSQL has advisory locks for that.
-CREATE TABLE turns (
-    name TEXT PRIMARY KEY,
-    holder TEXT NOT NULL,
-    until TEXT NOT NULL
-) STRICT, WITHOUT ROWID;

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `/articles` | a page of articles, newest first | `CACHE_TTL`, or until its tags are purged |
 //! | `/articles/{id}` | one article | `CACHE_TTL`, or until its tags are purged |
+//! | `POST /refresh`, `/refresh/{id}` | asks for a round of all sources; how it went | not at all |
 //! | `/sources` | the enabled sources and how they fared | 30 s, or until its tags are purged |
 //! | `/status` | the time | 10 s |
 //! | `/health/live`, `/health/ready`, `/health` | whether the process runs; whether it can answer | not at all |
@@ -25,6 +26,7 @@ mod exchange;
 mod health;
 mod limit;
 mod params;
+mod refresh;
 mod sources;
 
 pub use exchange::exchange;
@@ -34,11 +36,12 @@ use crate::articles::Articles;
 use crate::config::Config;
 use crate::database::Database;
 use crate::ingest::Ingest;
+use crate::refreshes::Refreshes;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use caching::Shared;
 use error::ApiError;
 use ipnet::IpNet;
@@ -52,6 +55,7 @@ pub struct App {
     database: Database,
     articles: Arc<Articles>,
     ingest: Arc<Ingest>,
+    refreshes: Refreshes,
     fresh_for: Duration,
     trusted_proxies: Vec<IpNet>,
     limiter: Option<Mutex<Limiter>>,
@@ -68,12 +72,18 @@ impl App {
             database: database.clone(),
             articles,
             ingest,
+            refreshes: Refreshes::new(database),
             fresh_for: config.cache_ttl,
             trusted_proxies: config.trusted_proxies.clone(),
             limiter: config
                 .rate_limit_per_minute
                 .map(|rate| Mutex::new(Limiter::new(rate))),
         })
+    }
+
+    /// The rounds that clients ask for, to be run by a schedule.
+    pub fn refreshes(&self) -> &Refreshes {
+        &self.refreshes
     }
 
     /// How long articles may be kept.
@@ -87,6 +97,8 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/articles", get(articles::list))
         .route("/articles/{id}", get(articles::one))
+        .route("/refresh", post(refresh::request))
+        .route("/refresh/{id}", get(refresh::status))
         .route("/sources", get(sources::list))
         .route("/status", get(health::status))
         .route("/health", get(health::ready))

@@ -16,10 +16,12 @@ use crate::database::{
     Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
 };
 use crate::outbox::{self, Outbox};
+use crate::tag::Tag;
 use chrono::{DateTime, Utc};
 use outdated::Change;
 use row::{ArticleRow, AskedRow};
 use statements::{POSTGRES, SQLITE, Statements};
+use std::collections::BTreeSet;
 
 /// What a source answered to a question, to be stored and remembered in one step.
 #[derive(Debug)]
@@ -126,6 +128,18 @@ impl Articles {
         Ok(u64::try_from(changed).unwrap_or(u64::MAX))
     }
 
+    /// Remembers an answer that holds only as long as there is no other one.
+    pub async fn remember_first(&self, answer: &Answer<'_>) -> Result<(), DatabaseError> {
+        let category = category_column(answer.category);
+        let (asked_at, ask_again_at) = (stored_time(answer.asked_at), stored_time(answer.ask_again_at));
+        within(async {
+            on_pool!(self.database, pool => sqlx::query(self.sql.first).bind(answer.source).bind(category).bind(asked_at)
+                .bind(answer.outcome).bind(ask_again_at).execute(pool).await.map(drop))?;
+            Ok(())
+        })
+        .await
+    }
+
     /// What is remembered of every question ever asked, in no order.
     pub async fn asked(&self) -> Result<Vec<Asked>, DatabaseError> {
         let rows: Vec<AskedRow> = within(async {
@@ -167,6 +181,33 @@ impl Articles {
             total,
             next,
         })
+    }
+
+    /// Remembers which sources are enabled, and returns since when. When these are others than before, every list is out of date.
+    pub async fn enable(
+        &self,
+        names: &BTreeSet<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, DatabaseError> {
+        let (names, now) = (json(names)?, stored_time(now));
+        let since = within(async { on_pool!(self.database, pool => {
+            let mut tx = pool.begin_with(self.database.begin_write()).await?;
+            let before: Option<(String, DateTime<Utc>)> = sqlx::query_as(self.sql.enabled).fetch_optional(&mut *tx).await?;
+            if let Some((_, since)) = before.as_ref().filter(|(before, _)| *before == names) {
+                return Ok(*since);
+            }
+            sqlx::query(self.sql.enable).bind(&names).bind(now).execute(&mut *tx).await?;
+            let lists = [Tag::list(), Tag::search(), Tag::sources()].into();
+            // The first ones of all replace no others.
+            if let Some(row) = self.outbox.row(&lists)?.filter(|_| before.is_some()) {
+                sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            Ok(now)
+        })})
+        .await?;
+        self.outbox.wake();
+        Ok(since)
     }
 
     /// One article by its identifier.

@@ -110,6 +110,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long articles count as fresh, here and in the cache; a bare number is in seconds",
     ),
     plain(
+        "ORIGIN_REFRESH_INTERVAL",
+        "refresh-interval",
+        Some("5m"),
+        "How often each source is asked for news, about; 0s asks only when a request finds nothing fresh",
+    ),
+    plain(
         "LARDER_PURGE_URL",
         "purge-url",
         None,
@@ -240,6 +246,8 @@ pub struct Config {
     pub feed_urls: FeedUrls,
     pub hackernews: bool,
     pub cache_ttl: Duration,
+    /// `None`: there is no schedule.
+    pub refresh_interval: Option<Duration>,
     pub purge_url: Option<BaseUrl>,
     pub purge_token: Option<Secret>,
     pub newsapi_url: Option<BaseUrl>,
@@ -295,6 +303,7 @@ impl Config {
         let feed_urls = read.optional("FEED_URLS", value::urls);
         let hackernews = read.required("HACKERNEWS", value::switch);
         let cache_ttl = read.required("CACHE_TTL", value::seconds_or_duration);
+        let refresh_interval = read.required("ORIGIN_REFRESH_INTERVAL", value::interval);
         let purge_url = read.optional("LARDER_PURGE_URL", value::base_url);
         let purge_token = read.optional("LARDER_PURGE_TOKEN", value::secret);
         let newsapi_url = read.optional("NEWSAPI_URL", value::base_url);
@@ -319,6 +328,7 @@ impl Config {
             feed_urls: feed_urls?.unwrap_or_default(),
             hackernews: hackernews?,
             cache_ttl: cache_ttl?,
+            refresh_interval: refresh_interval?,
             purge_url: purge_url?,
             purge_token: purge_token?,
             newsapi_url: newsapi_url?,

@@ -1,4 +1,7 @@
-//! Asks the sources what the database cannot answer freshly, stores what they say, and tells how each of them fared.
+//! Asks the sources, stores what they say, and tells how each of them fared.
+//!
+//! A schedule does the asking (`tick`), so that requests read the database: one asks by itself only what was never asked before,
+//! or when it insists. Without a schedule, a request asks whatever the database cannot answer freshly.
 //!
 //! All sources of a question are asked at the same time, each with its own timeout, each in a task of its own: a client that
 //! leaves cancels nothing, and identical questions that come meanwhile wait for the one that is under way. A source that fails is
@@ -6,8 +9,10 @@
 
 mod flight;
 mod outcome;
+mod round;
 
 pub use outcome::{Failure, SourceReport, State};
+pub use round::{Asking, Round, Scope};
 
 use crate::article::Category;
 use crate::articles::{Answer, Articles, Asked};
@@ -18,7 +23,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use flight::{Flights, Question};
 use futures_util::future::join_all;
 use outcome::Outcome;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// One page of the largest providers; more would be several requests.
@@ -42,6 +48,10 @@ pub struct Ingest {
     articles: Arc<Articles>,
     fresh_for: Duration,
     source_timeout: Duration,
+    /// How often the schedule asks each question; without one, requests do.
+    interval: Option<Duration>,
+    /// When the set of enabled sources was last another one.
+    enabled_at: OnceLock<DateTime<Utc>>,
     flights: Flights,
 }
 
@@ -51,8 +61,11 @@ impl Ingest {
         articles: Arc<Articles>,
         fresh_for: Duration,
         source_timeout: Duration,
+        interval: Option<Duration>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            interval,
+            enabled_at: OnceLock::new(),
             sources,
             articles,
             fresh_for,
@@ -66,7 +79,21 @@ impl Ingest {
         &self.sources
     }
 
-    /// Sees to it that what is stored for the question is fresh, as far as the sources let us.
+    /// Remembers which sources are enabled: answers that were made with others are out of date.
+    pub async fn enable(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {
+        let names: BTreeSet<&str> = self.sources.iter().map(|source| source.name()).collect();
+        let since = self.articles.enable(&names, now).await?;
+        let _ = self.enabled_at.set(since);
+        Ok(())
+    }
+
+    /// When the sources of these reports, or which of them there are, last changed what is shown.
+    pub fn changed_at(&self, reports: &[SourceReport]) -> Option<DateTime<Utc>> {
+        let changes = reports.iter().filter_map(|report| report.changed_at);
+        changes.chain(self.enabled_at.get().copied()).max()
+    }
+
+    /// Sees to it that something is stored for the question, and asks in any case when it is to be live.
     pub async fn refresh(
         self: &Arc<Self>,
         wanted: Wanted<'_>,
@@ -89,15 +116,22 @@ impl Ingest {
             } else {
                 self.standing(&remembered, &question, now)
             };
+            let known = changed_at(&remembered, source.name());
             async move {
-                let outcome = match standing {
-                    Some(outcome) => outcome,
-                    None => self.ask_once(source, question, begun, now).await?,
+                let (outcome, changed_at) = match standing {
+                    Some(outcome) => (outcome, known),
+                    None => {
+                        let live = Purpose::Live;
+                        let outcome = self.ask_once(source, question, live, begun, now).await?;
+                        // Perhaps nothing has changed; it was not looked up again.
+                        (outcome, Some(now + begun.elapsed()))
+                    }
                 };
                 Ok(SourceReport::new(
                     source.as_ref(),
                     outcome,
                     standing.is_some(),
+                    changed_at,
                 ))
             }
         });
@@ -115,6 +149,9 @@ impl Ingest {
             |asked: &&Asked| asked.source == question.source && asked.category == question.category;
         let asked = remembered.iter().find(matches)?;
         let outcome = Outcome::parse(&asked.outcome);
+        if self.interval.is_some() {
+            return Some(outcome);
+        }
         let until = match outcome {
             Outcome::Failed(_) => asked.ask_again_at,
             // By today's setting, which may differ from the one that held when the source was asked.
@@ -123,18 +160,27 @@ impl Ingest {
         (asked.asked_at <= now + CLOCK_SKEW_MAX && now < until).then_some(outcome)
     }
 
-    /// Asks, unless the same question is being asked, or was answered since this request began.
+    /// Asks, unless the same question is being asked, or was answered since this request began. Whoever joined the schedule, which
+    /// was refused a request because it spreads them over the day, asks on their own account.
     async fn ask_once(
         self: &Arc<Self>,
         source: &Arc<dyn Source>,
         question: Question,
+        purpose: Purpose,
         begun: Instant,
         now: DateTime<Utc>,
     ) -> Result<Outcome, DatabaseError> {
         let category = question.category;
-        let (ingest, source) = (Arc::clone(self), Arc::clone(source));
-        let ask = move || async move { ingest.ask(source.as_ref(), category, now).await };
-        self.flights.join(question, begun, ask).await
+        let ask = |now| {
+            let (ingest, source) = (Arc::clone(self), Arc::clone(source));
+            move || async move { ingest.ask(source.as_ref(), category, purpose, now).await }
+        };
+        let outcome = self.flights.join(question.clone(), begun, ask(now)).await?;
+        if purpose == Purpose::Live && outcome == Outcome::Failed(Failure::QuotaSpent) {
+            let now = now + begun.elapsed();
+            return self.flights.join(question, Instant::now(), ask(now)).await;
+        }
+        Ok(outcome)
     }
 
     /// Asks one source and stores what came of it.
@@ -142,19 +188,21 @@ impl Ingest {
         &self,
         source: &dyn Source,
         category: Option<Category>,
+        purpose: Purpose,
         now: DateTime<Utc>,
     ) -> Result<Outcome, DatabaseError> {
         let begun = Instant::now();
         let query = Query {
             category,
             articles_max: ARTICLES_PER_QUESTION_MAX,
-            purpose: Purpose::Live,
+            purpose,
         };
         let fetched =
             match tokio::time::timeout(self.source_timeout, source.fetch(query, now)).await {
                 Ok(fetched) => fetched,
                 Err(_) => Err(SourceError::Timeout(self.source_timeout)),
             };
+        let was_asked = fetched.as_ref().err().is_none_or(SourceError::was_asked);
         let (outcome, batch, peace) = self.judge(source.name(), fetched);
         let answer = Answer {
             source: source.name(),
@@ -166,6 +214,11 @@ impl Ingest {
             stored_at: now + begun.elapsed(),
             ask_again_at: now + peace,
         };
+        if !was_asked {
+            // What an earlier answer said still holds.
+            self.articles.remember_first(&answer).await?;
+            return Ok(outcome);
+        }
         let changed = self.articles.store(&answer).await?;
         if !matches!(outcome, Outcome::Failed(_)) {
             source.stored(now).await;
@@ -191,7 +244,10 @@ impl Ingest {
             }
             Ok(batch) => (Outcome::Ok, batch, self.fresh_for),
             Err(error) => {
-                tracing::warn!(source = name, %error, "source failed");
+                match error.was_asked() {
+                    true => tracing::warn!(source = name, %error, "source failed"),
+                    false => tracing::debug!(source = name, %error, "source not asked"),
+                }
                 let failure = Failure::from(&error);
                 (
                     Outcome::Failed(failure),
@@ -201,4 +257,10 @@ impl Ingest {
             }
         }
     }
+}
+
+/// When an answer of the source last changed what is shown of it.
+fn changed_at(remembered: &[Asked], source: &str) -> Option<DateTime<Utc>> {
+    let of_source = remembered.iter().filter(|asked| asked.source == source);
+    of_source.map(|asked| asked.changed_at).max()
 }

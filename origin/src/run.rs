@@ -8,6 +8,7 @@ use crate::discipline::Ledger;
 use crate::http::Larder;
 use crate::ingest::Ingest;
 use crate::outbox::{Dispatcher, Outbox};
+use crate::schedule::Schedule;
 use crate::{health, serve};
 use anyhow::{Context, bail};
 use chrono::Utc;
@@ -51,6 +52,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Arc::clone(&articles),
         config.cache_ttl,
         config.source_timeout,
+        config.refresh_interval,
     );
     let app = App::new(&config, &database, articles, Arc::clone(&ingest));
     let listener = TcpListener::bind(config.listen)
@@ -74,6 +76,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         if let Err(error) = migrate_at_start(&database).await {
             return error;
         }
+        let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
+        background.spawn(schedule.run(Utc::now));
         if let Some(cache) = cache {
             background.spawn(Dispatcher::new(&outbox, cache).run(Utc::now));
         }
@@ -89,7 +93,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     serve::serve(
         listener,
         Arc::clone(&app),
-        api::router(app),
+        api::router(Arc::clone(&app)),
         config.connections_max,
         stop,
     )

@@ -107,6 +107,14 @@ fn rounded(wait: &Duration) -> String {
 }
 
 impl SourceError {
+    /// False when no request was made, so that nothing is known of the source that was not known before.
+    pub fn was_asked(&self) -> bool {
+        !matches!(
+            self,
+            Self::Refused { .. } | Self::Open { .. } | Self::Uncounted(_)
+        )
+    }
+
     /// The same without the key: providers repeat it in their messages, whatever the status.
     fn without(self, key: &Secret) -> Self {
         match self {

@@ -30,7 +30,7 @@ struct List {
     notice: Option<&'static str>,
 }
 
-/// A page of articles. The sources are asked first when nothing fresh is stored for the question, or when `live` insists.
+/// A page of articles. The sources are asked first when the question was never asked before, or when `live` insists.
 /// `live=true` may be kept by caches like any other: behind one, the sources are asked once in `max-age`.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -79,7 +79,8 @@ pub(super) async fn list(
         .articles_shared()
         .tagged([Tag::list(), Tag::category(asked.category)])
         .tagged(list.sources.iter().map(|report| Tag::source(&report.name)))
-        .showing(list.articles.iter().map(|article| Tag::article(article.id)));
+        .showing(list.articles.iter().map(|article| Tag::article(article.id)))
+        .modified(app.ingest.changed_at(&list.sources));
     Ok((Extension(took), shared.json(&list)?).into_response())
 }
 
@@ -107,6 +108,7 @@ pub(super) async fn one(
         .ok_or(ApiError::ArticleNotFound)?;
     app.articles_shared()
         .tagged([Tag::article(id), Tag::source(&article.source)])
+        .modified(Some(article.updated_at))
         .json(&article)
 }
 

@@ -18,6 +18,7 @@ pub(super) enum ApiError {
     Parameters(Vec<ParameterFault>),
     NotFound,
     ArticleNotFound,
+    RefreshNotFound,
     MethodNotAllowed,
     /// An HTTP/1.1 request without a Host field, or with several.
     Host,
@@ -42,6 +43,10 @@ pub(super) const CODES: &[(&str, &str)] = &[
     (
         "article_not_found",
         "There is no article with this identifier.",
+    ),
+    (
+        "refresh_not_found",
+        "There is no round with this identifier, or no longer: they are kept for a day.",
     ),
     ("method_not_allowed", "Only GET and HEAD are understood."),
     (
@@ -82,7 +87,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Parameters(_) | Self::Host => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::ArticleNotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::ArticleNotFound | Self::RefreshNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::DatabaseUnavailable(_) | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -96,6 +101,7 @@ impl ApiError {
             Self::Parameters(_) => "invalid_parameter",
             Self::NotFound => "not_found",
             Self::ArticleNotFound => "article_not_found",
+            Self::RefreshNotFound => "refresh_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Host => "invalid_host",
             Self::RateLimited { .. } => "rate_limited",
@@ -116,6 +122,9 @@ impl ApiError {
             }
             Self::NotFound => "There is nothing here; /docs lists what there is.".to_owned(),
             Self::ArticleNotFound => "There is no article with this identifier.".to_owned(),
+            Self::RefreshNotFound => {
+                "There is no round with this identifier, or no longer.".to_owned()
+            }
             Self::MethodNotAllowed => "Only GET and HEAD are understood here.".to_owned(),
             Self::Host => "An HTTP/1.1 request carries exactly one Host field.".to_owned(),
             Self::RateLimited { retry_after_secs } => {

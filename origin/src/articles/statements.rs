@@ -17,6 +17,8 @@ pub(super) struct Statements {
     pub(super) total_of_category: &'static str,
     pub(super) by_id: &'static str,
     pub(super) counts: &'static str,
+    pub(super) enabled: &'static str,
+    pub(super) enable: &'static str,
 }
 
 /// The columns of an article as `ArticleRow` reads them.
@@ -116,6 +118,9 @@ macro_rules! statements {
             total_of_category: concat!("SELECT count(*)", of_category!($names)),
             by_id: concat!("SELECT ", article_columns!(), " FROM articles a WHERE a.id = $1"),
             counts: "SELECT source, count(*) FROM articles GROUP BY source",
+            enabled: "SELECT names, changed_at FROM enabled_sources WHERE id = 1",
+            enable: "INSERT INTO enabled_sources (id, names, changed_at) VALUES (1, $1, $2) \
+                ON CONFLICT (id) DO UPDATE SET names = excluded.names, changed_at = excluded.changed_at",
         }
     };
 }

@@ -112,6 +112,17 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `None` for none at all. Shorter ones than a second are a slip of the unit.
+pub(super) fn interval(text: &str) -> Result<Option<Duration>, String> {
+    match duration(text)? {
+        Duration::ZERO => Ok(None),
+        short if short < Duration::from_secs(1) => {
+            Err("must be at least 1s, or 0s for none".to_owned())
+        }
+        interval => Ok(Some(interval)),
+    }
+}
+
 /// A whole number and a unit: `250ms`, `300s`, `5m`, `1h`, `1d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let fault = || {

@@ -2,6 +2,7 @@
 
 use crate::discipline::Reason;
 use crate::source::{Source, SourceError};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -158,7 +159,7 @@ pub enum State {
     Ok,
     /// Asked, and it had nothing.
     Empty,
-    /// Not asked: what is stored of it is fresh.
+    /// Not asked now: what is stored of it is shown.
     Fresh,
     /// Embedded documents that stand in while nothing is configured.
     Sample,
@@ -175,10 +176,18 @@ pub struct SourceReport {
     pub code: Option<Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'static str>,
+    /// When what is shown of it was last changed.
+    #[serde(skip)]
+    pub changed_at: Option<DateTime<Utc>>,
 }
 
 impl SourceReport {
-    pub(super) fn new(source: &dyn Source, outcome: Outcome, from_store: bool) -> Self {
+    pub(super) fn new(
+        source: &dyn Source,
+        outcome: Outcome,
+        from_store: bool,
+        changed_at: Option<DateTime<Utc>>,
+    ) -> Self {
         let code = match outcome {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Ok | Outcome::Empty => None,
@@ -195,6 +204,7 @@ impl SourceReport {
             state,
             code,
             detail: code.map(Failure::sentence),
+            changed_at,
         }
     }
 }

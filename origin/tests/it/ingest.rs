@@ -96,12 +96,12 @@ async fn a_source_that_knows_no_categories_is_asked_once_for_all_of_them() {
 }
 
 #[tokio::test]
-async fn nothing_stays_fresh_longer_than_the_setting_says() {
+async fn without_a_schedule_nothing_stays_fresh_longer_than_the_setting_says() {
     let source = Script::new("a", one("x"));
     let origin = TestOrigin::with(
         TestDatabase::sqlite().await,
         std::slice::from_ref(&source),
-        &[("CACHE_TTL", "0s")],
+        &[("CACHE_TTL", "0s"), ("ORIGIN_REFRESH_INTERVAL", "0s")],
     )
     .await;
     let reply = get(origin.address, "/articles").await;
@@ -111,6 +111,23 @@ async fn nothing_stays_fresh_longer_than_the_setting_says() {
     );
     get(origin.address, "/articles").await;
     assert_eq!(source.asked(), 2);
+}
+
+#[tokio::test]
+async fn with_a_schedule_a_request_asks_only_what_was_never_asked() {
+    let source = Script::new("a", Act::Fail(|| SourceError::Timeout(Duration::ZERO)));
+    let origin = TestOrigin::with(
+        TestDatabase::sqlite().await,
+        std::slice::from_ref(&source),
+        &[("CACHE_TTL", "0s")],
+    )
+    .await;
+    for _ in 0..3 {
+        let reply = get(origin.address, "/articles").await;
+        assert_eq!(states(&reply), ["a error timeout"]);
+        assert_eq!(reply.json()["partial"], true);
+    }
+    assert_eq!(source.asked(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

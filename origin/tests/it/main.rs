@@ -10,5 +10,7 @@ mod outbox;
 mod paging;
 mod process;
 mod quota;
+mod refresh;
+mod schedule;
 mod simulated;
 mod support;

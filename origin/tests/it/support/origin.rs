@@ -6,6 +6,7 @@ use larder_origin::api::{self, App};
 use larder_origin::articles::Articles;
 use larder_origin::config::{self, Config};
 use larder_origin::ingest::Ingest;
+use larder_origin::schedule::Schedule;
 use larder_origin::serve;
 use larder_origin::source::Source;
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 pub(crate) struct TestOrigin {
     pub(crate) address: SocketAddr,
     pub(crate) articles: Arc<Articles>,
+    pub(crate) schedule: Schedule,
     _database: TestDatabase,
 }
 
@@ -44,8 +46,10 @@ impl TestOrigin {
             Arc::clone(&articles),
             config.cache_ttl,
             config.source_timeout,
+            config.refresh_interval,
         );
-        let app = App::new(&config, &pool, Arc::clone(&articles), ingest);
+        let app = App::new(&config, &pool, Arc::clone(&articles), Arc::clone(&ingest));
+        let schedule = Schedule::new(&pool, &ingest, app.refreshes(), config.refresh_interval);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(serve::serve(
@@ -58,6 +62,7 @@ impl TestOrigin {
         Self {
             address,
             articles,
+            schedule,
             _database: database,
         }
     }
