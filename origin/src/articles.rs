@@ -131,7 +131,10 @@ impl Articles {
     /// Remembers an answer that holds only as long as there is no other one.
     pub async fn remember_first(&self, answer: &Answer<'_>) -> Result<(), DatabaseError> {
         let category = category_column(answer.category);
-        let (asked_at, ask_again_at) = (stored_time(answer.asked_at), stored_time(answer.ask_again_at));
+        let (asked_at, ask_again_at) = (
+            stored_time(answer.asked_at),
+            stored_time(answer.ask_again_at),
+        );
         within(async {
             on_pool!(self.database, pool => sqlx::query(self.sql.first).bind(answer.source).bind(category).bind(asked_at)
                 .bind(answer.outcome).bind(ask_again_at).execute(pool).await.map(drop))?;
