@@ -6,7 +6,11 @@
 //! | `/articles/{id}` | one article | `CACHE_TTL`, or until its tags are purged |
 //! | `POST /refresh`, `/refresh/{id}` | asks for a round of all sources; how it went | not at all |
 //! | `/sources` | the enabled sources and how they fared | 30 s, or until its tags are purged |
-//! | `/status` | the time | 10 s |
+//! | `/status` | the time, and how often pages were looked at | 10 s |
+//! | `/messages`, `/messages/{id}` | the message board; `POST` puts a message up | 60 s, or until one is posted |
+//! | `/views` | `POST` counts a look at a page | not at all |
+//! | `/auth/register`, `/auth/login`, `/auth/logout` | `POST`: an account, a session, its end | not at all |
+//! | `/me`, `/me/preferences`, `/me/preferences/{key}`, `/me/feed` | what belongs to who is signed in | private, not at all |
 //! | `/health/live`, `/health/ready`, `/health` | whether the process runs; whether it can answer | not at all |
 //! | `/openapi.json`, `/docs` | this interface, for programs and for people | 1 h |
 //!
@@ -15,19 +19,28 @@
 //! Handlers extract, ask and shape. What all answers share (time taken, `ETag`, `HEAD`, the rate limit, the access line) lies in
 //! `exchange`; every failure's form in `error`. No body holds anything that changes from one request to the next.
 
+mod account;
 mod articles;
+mod auth;
+mod body;
 mod caching;
+mod caller;
 mod client;
 mod conditions;
 mod cursor;
 mod docs;
 mod error;
 mod exchange;
+mod feed;
+mod forgery;
 mod health;
 mod limit;
+mod messages;
 mod params;
+mod people;
 mod refresh;
 mod sources;
+mod views;
 
 pub use exchange::exchange;
 pub use limit::Limiter;
@@ -39,12 +52,13 @@ use crate::ingest::Ingest;
 use crate::refreshes::Refreshes;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use caching::Shared;
 use error::ApiError;
 use ipnet::IpNet;
+use people::People;
 use serde::Serialize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,6 +73,7 @@ pub struct App {
     fresh_for: Duration,
     trusted_proxies: Vec<IpNet>,
     limiter: Option<Mutex<Limiter>>,
+    people: People,
 }
 
 impl App {
@@ -78,6 +93,7 @@ impl App {
             limiter: config
                 .rate_limit_per_minute
                 .map(|rate| Mutex::new(Limiter::new(rate))),
+            people: People::new(config, database),
         })
     }
 
@@ -101,6 +117,24 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/refresh/{id}", get(refresh::status))
         .route("/sources", get(sources::list))
         .route("/status", get(health::status))
+        .route("/auth/register", post(auth::register))
+        .route("/auth/login", post(auth::login))
+        .route("/auth/logout", post(auth::logout))
+        .route("/me", get(account::me).delete(account::delete))
+        .route("/me/preferences", get(account::preferences))
+        .route(
+            "/me/preferences/{key}",
+            get(account::preference)
+                .put(account::set_preference)
+                .delete(account::remove_preference),
+        )
+        .route("/me/feed", get(feed::feed))
+        .route("/messages", get(messages::list).post(messages::post))
+        .route(
+            "/messages/{id}",
+            get(messages::one).delete(messages::remove),
+        )
+        .route("/views", post(views::count))
         .route("/health", get(health::ready))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -124,4 +158,34 @@ fn json(cache_control: &str, value: &impl Serialize) -> Result<Response, ApiErro
         (CACHE_CONTROL, cache_control),
     ];
     Ok((fields, body).into_response())
+}
+
+/// One spelling for each identifier: no sign, no leading zero.
+fn identifier(text: &str) -> Option<i64> {
+    text.parse()
+        .ok()
+        .filter(|id: &i64| *id > 0 && id.to_string() == text)
+}
+
+/// For answers that belong to one person, or are given once.
+const PRIVATE: &str = "private, no-store";
+
+/// A JSON answer that belongs to one person.
+fn private_json(value: &impl Serialize) -> Result<Response, ApiError> {
+    json(PRIVATE, value)
+}
+
+/// An answer without a body that belongs to one person.
+fn private(status: StatusCode) -> Response {
+    (status, [(CACHE_CONTROL, HeaderValue::from_static(PRIVATE))]).into_response()
+}
+
+/// Our own pages that a form may name to be sent back to.
+const PAGES: &[&str] = &["/", "/board", "/account"];
+
+/// Reads a form's field `back`: a page of ours, so that nobody is sent elsewhere.
+fn back(text: &str) -> Result<&'static str, String> {
+    let page = PAGES.iter().find(|page| **page == text);
+    page.copied()
+        .ok_or_else(|| format!("must be one of {}", PAGES.join(", ")))
 }

@@ -4,11 +4,13 @@
 //! differ), and one contract suite proves it on both. Reads never wait for writes; a batch is stored whole or not at all.
 //! What is asked of whom, and when, is decided in `ingest`.
 
+mod feed;
 mod input;
 mod outdated;
 mod row;
 mod statements;
 
+pub use feed::Selection;
 pub use row::{Article, Asked};
 
 use crate::article::{Category, NewArticle};

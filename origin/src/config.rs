@@ -176,6 +176,30 @@ pub const SETTINGS: &[Setting] = &[
         "Requests a minute that one client may make; 0 sets no limit",
     ),
     plain(
+        "ORIGIN_LOGIN_RATE_LIMIT",
+        "login-rate-limit",
+        Some("30"),
+        "Sign-ins and registrations a minute that one client may try; 0 sets no limit",
+    ),
+    plain(
+        "ORIGIN_MESSAGE_RATE_LIMIT",
+        "message-rate-limit",
+        Some("60"),
+        "Messages a minute that one client may post; 0 sets no limit",
+    ),
+    plain(
+        "ORIGIN_SESSION_TTL",
+        "session-ttl",
+        Some("30d"),
+        "How long a sign-in lasts",
+    ),
+    plain(
+        "ORIGIN_PUBLIC_URL",
+        "public-url",
+        None,
+        "Where people reach this service, as in https://news.example: makes cookies Secure, and names our own pages",
+    ),
+    plain(
         "ORIGIN_TRUSTED_PROXIES",
         "trusted-proxies",
         None,
@@ -259,6 +283,12 @@ pub struct Config {
     pub feed_interval_min: Duration,
     /// `None` sets no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
+    /// `None` sets no limit.
+    pub login_rate_limit_per_minute: Option<NonZeroU32>,
+    /// `None` sets no limit.
+    pub message_rate_limit_per_minute: Option<NonZeroU32>,
+    pub session_ttl: Duration,
+    pub public_url: Option<BaseUrl>,
     pub trusted_proxies: Vec<IpNet>,
     pub connections_max: u32,
     pub database_connections_max: u32,
@@ -314,6 +344,10 @@ impl Config {
         let guardian_quota = read.required("GUARDIAN_QUOTA", value::quota);
         let feed_interval_min = read.required("FEED_INTERVAL_MIN", value::duration);
         let rate_limit_per_minute = read.required("ORIGIN_RATE_LIMIT", value::rate);
+        let login_rate_limit_per_minute = read.required("ORIGIN_LOGIN_RATE_LIMIT", value::rate);
+        let message_rate_limit_per_minute = read.required("ORIGIN_MESSAGE_RATE_LIMIT", value::rate);
+        let session_ttl = read.required("ORIGIN_SESSION_TTL", value::timeout);
+        let public_url = read.optional("ORIGIN_PUBLIC_URL", value::base_url);
         let trusted_proxies = read.optional("ORIGIN_TRUSTED_PROXIES", value::networks);
         let connections_max = read.required("ORIGIN_CONNECTIONS_MAX", value::count);
         let database_connections_max =
@@ -339,6 +373,10 @@ impl Config {
             guardian_quota: guardian_quota?,
             feed_interval_min: feed_interval_min?,
             rate_limit_per_minute: rate_limit_per_minute?,
+            login_rate_limit_per_minute: login_rate_limit_per_minute?,
+            message_rate_limit_per_minute: message_rate_limit_per_minute?,
+            session_ttl: session_ttl?,
+            public_url: public_url?,
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
             connections_max: connections_max?,
             database_connections_max: database_connections_max?,

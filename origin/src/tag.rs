@@ -33,6 +33,11 @@ impl Tag {
         Self("sources".to_owned())
     }
 
+    /// What shows the message board.
+    pub fn messages() -> Self {
+        Self("messages".to_owned())
+    }
+
     /// What shows this article.
     pub fn article(id: i64) -> Self {
         Self(format!("article:{id}"))

@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::exchange::{Now, SourcesTook};
 use super::params::ParameterFault;
-use super::{App, cursor, params};
+use super::{App, cursor, identifier, params};
 use crate::articles::{Article, PageQuery};
 use crate::ingest::{SourceReport, State as SourceState, Wanted};
 use crate::tag::Tag;
@@ -110,11 +110,4 @@ pub(super) async fn one(
         .tagged([Tag::article(id), Tag::source(&article.source)])
         .modified(Some(article.updated_at))
         .json(&article)
-}
-
-/// One spelling for each article: no sign, no leading zero.
-fn identifier(text: &str) -> Option<i64> {
-    text.parse()
-        .ok()
-        .filter(|id: &i64| *id > 0 && id.to_string() == text)
 }

@@ -48,6 +48,28 @@ pub(super) fn client(peer: IpAddr, fields: &HeaderMap, trusted: &[IpNet]) -> Cli
     silent
 }
 
+/// Whether the client reached the outermost trusted proxy by https. Only the leftmost word counts: proxies that know the field
+/// replace what strangers wrote in it.
+pub(super) fn is_https(peer: IpAddr, fields: &HeaderMap, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    if !trusted.iter().any(|network| network.contains(&peer)) {
+        return false;
+    }
+    let x_forwarded = lines(fields, "x-forwarded-proto")
+        .flat_map(|line| line.split(','))
+        .next();
+    let mut forwarded = lines(fields, "forwarded").flat_map(|line| line.split([',', ';']));
+    let forwarded = forwarded.find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("proto").then_some(value)
+    });
+    let scheme = x_forwarded.or(forwarded).unwrap_or_default();
+    scheme
+        .trim()
+        .trim_matches('"')
+        .eq_ignore_ascii_case("https")
+}
+
 /// Where the walk from the right ends.
 enum Hop {
     Stranger(IpAddr),
@@ -215,6 +237,24 @@ mod tests {
             ),
             at("10.0.0.9")
         );
+    }
+
+    #[test]
+    fn https_is_believed_of_trusted_proxies_alone() {
+        let https = |peer: &str, name: &'static str, value: &str| {
+            let mut fields = HeaderMap::new();
+            fields.insert(name, value.parse().unwrap());
+            is_https(
+                peer.parse().unwrap(),
+                &fields,
+                &["10.0.0.0/8".parse().unwrap()],
+            )
+        };
+        assert!(https("10.0.0.1", "x-forwarded-proto", "https"));
+        assert!(https("10.0.0.1", "x-forwarded-proto", "HTTPS, http"));
+        assert!(https("10.0.0.1", "forwarded", "for=192.0.2.1;proto=https"));
+        assert!(!https("10.0.0.1", "x-forwarded-proto", "http, https"));
+        assert!(!https("192.0.2.1", "x-forwarded-proto", "https"));
     }
 
     #[test]

@@ -64,13 +64,16 @@ fn html(document: &Value) -> String {
         .into_iter()
         .flatten()
     {
-        let _ = write!(
-            page,
-            "<h2><code>GET {}</code></h2><p>{}</p>",
-            escape(path),
-            text(item, "/get/description")
-        );
-        parameters(&mut page, item);
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let _ = write!(
+                page,
+                "<h2><code>{} {}</code></h2><p>{}</p>",
+                escape(&method.to_uppercase()),
+                escape(path),
+                text(operation, "/description")
+            );
+            parameters(&mut page, operation);
+        }
     }
     page.push_str("<h2>Failures</h2><p>All are <code>application/problem+json</code> with a stable <code>code</code>:</p><table>");
     for (code, meaning) in CODES {
@@ -84,8 +87,8 @@ fn html(document: &Value) -> String {
     page
 }
 
-fn parameters(page: &mut String, item: &Value) {
-    let Some(parameters) = item.pointer("/get/parameters").and_then(Value::as_array) else {
+fn parameters(page: &mut String, operation: &Value) {
+    let Some(parameters) = operation.get("parameters").and_then(Value::as_array) else {
         return;
     };
     page.push_str("<table><tr><th>Parameter<th>Meaning");
@@ -144,8 +147,11 @@ mod tests {
     #[test]
     fn the_page_shows_every_path_and_code_and_loads_nothing() {
         let page = html(&OPENAPI);
-        for path in OPENAPI["paths"].as_object().unwrap().keys() {
-            assert!(page.contains(&format!("GET {path}")), "{path}");
+        for (path, item) in OPENAPI["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                let heading = format!(">{} {path}<", method.to_uppercase());
+                assert!(page.contains(&heading), "{heading}");
+            }
         }
         for (code, _) in CODES {
             assert!(page.contains(&format!("id=\"{code}\"")), "{code}");

@@ -3,7 +3,8 @@
 
 use super::params::ParameterFault;
 use crate::database::DatabaseError;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use crate::users::Busy;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,7 +20,29 @@ pub(super) enum ApiError {
     NotFound,
     ArticleNotFound,
     RefreshNotFound,
+    MessageNotFound,
+    PreferenceNotFound,
     MethodNotAllowed,
+    /// A body that is not of the type that it says, and why.
+    Body(String),
+    /// Every field of a body that is wrong, and what would be right.
+    Fields(Vec<ParameterFault>),
+    MediaType,
+    BodyTooLarge {
+        bytes_max: usize,
+    },
+    /// A body that took too long to come.
+    BodyTimeout,
+    /// Nobody is signed in, or not any more.
+    Unauthorized,
+    /// Address and password do not belong together; which of them is wrong is not told.
+    Credentials,
+    /// A page of another site made a browser send this.
+    CrossSite,
+    EmailTaken,
+    TooManyPreferences,
+    /// Too much costly work at once.
+    Busy,
     /// An HTTP/1.1 request without a Host field, or with several.
     Host,
     RateLimited {
@@ -48,7 +71,53 @@ pub(super) const CODES: &[(&str, &str)] = &[
         "refresh_not_found",
         "There is no round with this identifier, or no longer: they are kept for a day.",
     ),
-    ("method_not_allowed", "Only GET and HEAD are understood."),
+    (
+        "message_not_found",
+        "There is no message with this identifier, or it is not yours.",
+    ),
+    (
+        "preference_not_found",
+        "There is no preference with this key.",
+    ),
+    (
+        "method_not_allowed",
+        "The Allow field names the methods that are understood.",
+    ),
+    (
+        "invalid_body",
+        "The body is not what its Content-Type says.",
+    ),
+    (
+        "invalid_field",
+        "A field of the body is missing, unknown or not what it should be; `parameters` names each.",
+    ),
+    ("unsupported_media_type", "The body must be JSON or a form."),
+    ("body_too_large", "The body is larger than what is read."),
+    ("body_timeout", "The body took too long to arrive."),
+    (
+        "unauthorized",
+        "Nobody is signed in by this token or cookie, or not any more.",
+    ),
+    (
+        "invalid_credentials",
+        "This address and this password do not belong together.",
+    ),
+    (
+        "cross_site",
+        "A page of another site made a browser send this.",
+    ),
+    (
+        "email_taken",
+        "Somebody signed up with this address already.",
+    ),
+    (
+        "too_many_preferences",
+        "A user has as many preferences as one may have.",
+    ),
+    (
+        "busy",
+        "Too many passwords are being checked; Retry-After says when to come back.",
+    ),
     (
         "invalid_host",
         "An HTTP/1.1 request carries exactly one Host field.",
@@ -86,11 +155,24 @@ struct Problem<'a> {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Parameters(_) | Self::Host => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::ArticleNotFound | Self::RefreshNotFound => StatusCode::NOT_FOUND,
+            Self::Parameters(_) | Self::Host | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized | Self::Credentials => StatusCode::UNAUTHORIZED,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::NotFound
+            | Self::ArticleNotFound
+            | Self::RefreshNotFound
+            | Self::MessageNotFound
+            | Self::PreferenceNotFound => StatusCode::NOT_FOUND,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::EmailTaken | Self::TooManyPreferences => StatusCode::CONFLICT,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Fields(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::DatabaseUnavailable(_) | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DatabaseUnavailable(_) | Self::NotReady(_) | Self::Busy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -102,7 +184,20 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::ArticleNotFound => "article_not_found",
             Self::RefreshNotFound => "refresh_not_found",
+            Self::MessageNotFound => "message_not_found",
+            Self::PreferenceNotFound => "preference_not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Body(_) => "invalid_body",
+            Self::Fields(_) => "invalid_field",
+            Self::MediaType => "unsupported_media_type",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::Unauthorized => "unauthorized",
+            Self::Credentials => "invalid_credentials",
+            Self::CrossSite => "cross_site",
+            Self::EmailTaken => "email_taken",
+            Self::TooManyPreferences => "too_many_preferences",
+            Self::Busy => "busy",
             Self::Host => "invalid_host",
             Self::RateLimited { .. } => "rate_limited",
             Self::DatabaseUnavailable(_) => "database_unavailable",
@@ -113,7 +208,7 @@ impl ApiError {
 
     fn detail(&self) -> String {
         match self {
-            Self::Parameters(faults) => {
+            Self::Parameters(faults) | Self::Fields(faults) => {
                 let faults: Vec<String> = faults
                     .iter()
                     .map(|fault| format!("{} {}", fault.name, fault.detail))
@@ -125,7 +220,33 @@ impl ApiError {
             Self::RefreshNotFound => {
                 "There is no round with this identifier, or no longer.".to_owned()
             }
-            Self::MethodNotAllowed => "Only GET and HEAD are understood here.".to_owned(),
+            Self::MessageNotFound => {
+                "There is no message with this identifier, or it is not yours.".to_owned()
+            }
+            Self::PreferenceNotFound => "There is no preference with this key.".to_owned(),
+            Self::MethodNotAllowed => {
+                "This method is not understood here; the Allow field names those that are."
+                    .to_owned()
+            }
+            Self::Body(detail) => format!("The body {detail}."),
+            Self::MediaType => {
+                "The body must be application/json or application/x-www-form-urlencoded.".to_owned()
+            }
+            Self::BodyTooLarge { bytes_max } => {
+                format!("The body must be at most {bytes_max} bytes long.")
+            }
+            Self::BodyTimeout => "The body took too long to arrive.".to_owned(),
+            Self::Unauthorized => "Nobody is signed in here, or not any more.".to_owned(),
+            Self::Credentials => {
+                "This address and this password do not belong together.".to_owned()
+            }
+            Self::CrossSite => "A page of another site asked for this.".to_owned(),
+            Self::EmailTaken => "Somebody signed up with this address already.".to_owned(),
+            Self::TooManyPreferences => format!(
+                "There are {} preferences already, as many as one may have.",
+                crate::preferences::KEYS_MAX
+            ),
+            Self::Busy => "Too many passwords are being checked at the moment.".to_owned(),
             Self::Host => "An HTTP/1.1 request carries exactly one Host field.".to_owned(),
             Self::RateLimited { retry_after_secs } => {
                 format!("Too many requests; try again in {retry_after_secs} s.")
@@ -141,7 +262,9 @@ impl ApiError {
     fn retry_after_secs(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after_secs } => Some(*retry_after_secs),
-            Self::DatabaseUnavailable(_) | Self::NotReady(_) => Some(OUTAGE_RETRY_SECS),
+            Self::DatabaseUnavailable(_) | Self::NotReady(_) | Self::Busy => {
+                Some(OUTAGE_RETRY_SECS)
+            }
             _ => None,
         }
     }
@@ -153,6 +276,15 @@ impl ApiError {
             }
             Self::Internal(cause) => tracing::error!(cause, code = self.code(), "request failed"),
             _ => {}
+        }
+    }
+}
+
+impl From<Busy> for ApiError {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::Crowded => Self::Busy,
+            Busy::Failed(cause) => Self::Internal(cause),
         }
     }
 }
@@ -176,10 +308,9 @@ impl IntoResponse for ApiError {
             status: status.as_u16(),
             code: self.code(),
             detail: self.detail(),
-            parameters: if let Self::Parameters(faults) = &self {
-                faults
-            } else {
-                &[]
+            parameters: match &self {
+                Self::Parameters(faults) | Self::Fields(faults) => faults,
+                _ => &[],
             },
         };
         // A struct of texts and numbers always has a JSON form.
@@ -191,6 +322,9 @@ impl IntoResponse for ApiError {
             HeaderValue::from_static("application/problem+json"),
         );
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if matches!(self, Self::Unauthorized | Self::Credentials) {
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_secs() {
             fields.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

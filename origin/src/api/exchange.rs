@@ -5,6 +5,7 @@ use super::caching::Modified;
 use super::client::{self, Client};
 use super::conditions::{Conditions, Validators};
 use super::error::ApiError;
+use super::forgery;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::PoisonError;
@@ -26,38 +27,64 @@ use tower::ServiceExt;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now(pub(super) DateTime<Utc>);
 
+/// Who sent the request, over what, and when it came by the clock that only goes forward.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) client: Client,
+    /// Whether the client's own connection is protected, by what a trusted proxy says.
+    pub(super) https: bool,
+    pub(super) begun: Instant,
+}
+
 /// How long the sources took, put into an answer's extensions by the handler that asked them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SourcesTook(pub(super) Duration);
 
 const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// Of what a client may send: the longest message and the longest list of preferences take a fraction of it.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Targets are cut to this in the log.
 const LOGGED_TARGET_CHARS_MAX: usize = 512;
 
-/// Answers one request. Its body is not read: nothing here takes one.
-pub async fn exchange<B>(
+/// Answers one request. The body of a safe one is not read: it means nothing.
+pub async fn exchange<B: http_body::Body>(
     app: &App,
     router: Router,
     peer: SocketAddr,
     request: Request<B>,
-) -> Response<Full<Bytes>> {
+) -> Response<Full<Bytes>>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let (begun, now) = (Instant::now(), Utc::now());
-    let (mut head, _body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let client = client::client(peer.ip(), &head.headers, &app.trusted_proxies);
     let asked = (
         head.method.clone(),
         head.uri.clone(),
         Conditions::of(&head.headers),
     );
-    let answer = match admit(app, client, &head, begun) {
-        Ok(()) => {
+    let admitted = match admit(app, client, &head, begun) {
+        Ok(()) if head.method.is_safe() => Ok(Bytes::new()),
+        Ok(()) => read(body).await,
+        Err(refusal) => Err(refusal),
+    };
+    let answer = match admitted {
+        Ok(body) => {
             // The body's length and ETag are those of GET.
             if head.method == Method::HEAD {
                 head.method = Method::GET;
             }
+            let https = client::is_https(peer.ip(), &head.headers, &app.trusted_proxies);
             head.extensions.insert(Now(now));
-            answer(router, Request::from_parts(head, Body::empty())).await
+            head.extensions.insert(Asker {
+                client,
+                https,
+                begun,
+            });
+            answer(router, Request::from_parts(head, Body::from(body))).await
         }
         Err(refusal) => refusal.into_response(),
     };
@@ -77,6 +104,7 @@ fn admit(app: &App, client: Client, head: &request::Parts, now: Instant) -> Resu
     if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
         return Err(ApiError::Host);
     }
+    forgery::check(&head.method, &head.headers, app.people.public_url())?;
     let (Some(limiter), Client::At(address)) = (&app.limiter, client) else {
         return Ok(());
     };
@@ -89,6 +117,26 @@ fn admit(app: &App, client: Client, head: &request::Parts, now: Instant) -> Resu
         .map_err(|wait| ApiError::RateLimited {
             retry_after_secs: wait.as_secs_f64().ceil() as u64,
         })
+}
+
+/// The whole body, bounded in size and time.
+async fn read<B: http_body::Body>(body: B) -> Result<Bytes, ApiError>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let too_large = ApiError::BodyTooLarge {
+        bytes_max: BODY_BYTES_MAX,
+    };
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large);
+    }
+    let body = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
+        Ok(Err(_)) => Err(ApiError::Body("broke off".to_owned())),
+        Err(_) => Err(ApiError::BodyTimeout),
+    }
 }
 
 /// A handler that panics costs its own request only. The panic hook has logged where.

@@ -5,73 +5,108 @@
 
 use ipnet::{IpNet, Ipv6Net};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// About 6 MB when full.
-const CLIENTS_MAX: usize = 65_536;
+const KEYS_MAX: usize = 65_536;
 const MINUTE: Duration = Duration::from_secs(60);
 /// One subscriber commonly holds a whole /64 of IPv6.
 const CLIENT_PREFIX_V6: u8 = 64;
 
-/// Counts clients.
+/// Counts clients, by their networks.
 #[derive(Debug)]
 pub struct Limiter {
-    between_requests: Duration,
-    clients_max: usize,
-    /// When each client's allowance will be full again.
-    full_at: HashMap<Client, Instant>,
+    pace: Pace<IpNet>,
+}
+
+/// Counts whatever is to keep to a pace.
+#[derive(Debug)]
+pub(super) struct Pace<K> {
+    between: Duration,
+    window: Duration,
+    keys_max: usize,
+    /// When each key's allowance will be full again.
+    full_at: HashMap<Counted<K>, Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Client {
-    One(IpNet),
+enum Counted<K> {
+    One(K),
     Newcomers,
 }
 
 impl Limiter {
     pub fn new(requests_per_minute: NonZeroU32) -> Self {
-        Self::with_clients_max(requests_per_minute, CLIENTS_MAX)
+        Self::with_clients_max(requests_per_minute, KEYS_MAX)
     }
 
     fn with_clients_max(requests_per_minute: NonZeroU32, clients_max: usize) -> Self {
         Self {
-            between_requests: MINUTE / requests_per_minute.get(),
-            clients_max,
-            full_at: HashMap::new(),
+            pace: Pace::with_keys_max(requests_per_minute, MINUTE, clients_max),
         }
     }
 
     /// Counts a request, or says how long to wait before the next one is welcome.
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        let client = self.client(address, now);
+        self.pace.admit(network(address), now)
+    }
+}
+
+impl<K: Eq + Hash + Clone> Pace<K> {
+    /// So many in a window: all of them at once, then evenly.
+    pub(super) fn new(times: NonZeroU32, window: Duration) -> Self {
+        Self::with_keys_max(times, window, KEYS_MAX)
+    }
+
+    fn with_keys_max(times: NonZeroU32, window: Duration, keys_max: usize) -> Self {
+        Self {
+            between: window / times.get(),
+            window,
+            keys_max,
+            full_at: HashMap::new(),
+        }
+    }
+
+    /// Counts one, or says how long to wait before the next one is welcome.
+    pub(super) fn admit(&mut self, key: K, now: Instant) -> Result<(), Duration> {
+        let key = self.counted(key, now);
         let full_at = self
             .full_at
-            .get(&client)
+            .get(&key)
             .copied()
             .filter(|full_at| *full_at > now)
             .unwrap_or(now);
-        let then = full_at + self.between_requests;
-        match then.duration_since(now).checked_sub(MINUTE) {
+        let then = full_at + self.between;
+        match then.duration_since(now).checked_sub(self.window) {
             Some(wait) if !wait.is_zero() => Err(wait),
             _ => {
-                self.full_at.insert(client, then);
+                self.full_at.insert(key, then);
                 Ok(())
             }
         }
     }
 
-    fn client(&mut self, address: IpAddr, now: Instant) -> Client {
-        let client = Client::One(network(address));
-        if self.full_at.len() < self.clients_max || self.full_at.contains_key(&client) {
-            return client;
+    /// Takes the counting of one back.
+    pub(super) fn give_back(&mut self, key: K, now: Instant) {
+        let key = self.counted(key, now);
+        if let Some(full_at) = self.full_at.get_mut(&key) {
+            *full_at = full_at.checked_sub(self.between).unwrap_or(now);
+        }
+    }
+
+    fn counted(&mut self, key: K, now: Instant) -> Counted<K> {
+        let key = Counted::One(key);
+        if self.full_at.len() < self.keys_max || self.full_at.contains_key(&key) {
+            return key;
         }
         self.full_at.retain(|_, full_at| *full_at > now);
-        if self.full_at.len() < self.clients_max {
-            client
+        if self.full_at.len() < self.keys_max {
+            key
         } else {
-            Client::Newcomers
+            Counted::Newcomers
         }
     }
 }
@@ -142,8 +177,20 @@ mod tests {
         assert!(limiter.admit(address("192.0.2.3"), now).is_ok());
         assert!(limiter.admit(address("192.0.2.4"), now).is_err());
         assert!(limiter.admit(address("192.0.2.1"), now).is_err());
-        assert_eq!(limiter.full_at.len(), 3);
+        assert_eq!(limiter.pace.full_at.len(), 3);
         assert!(limiter.admit(address("192.0.2.4"), now + MINUTE).is_ok());
-        assert_eq!(limiter.full_at.len(), 1);
+        assert_eq!(limiter.pace.full_at.len(), 1);
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_counted() {
+        let (mut pace, now) = (Pace::new(NonZeroU32::MIN, MINUTE), Instant::now());
+        for _ in 0..3 {
+            assert!(pace.admit("a", now).is_ok());
+            pace.give_back("a", now);
+        }
+        assert!(pace.admit("a", now).is_ok());
+        assert_eq!(pace.admit("a", now), Err(MINUTE));
+        assert!(pace.admit("b", now).is_ok());
     }
 }

@@ -144,6 +144,43 @@ pub(super) fn list(
     })
 }
 
+/// What a client asks of `/messages`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessagesParams {
+    pub(super) limit: u16,
+    /// Only messages older than this one.
+    pub(super) after: Option<i64>,
+}
+
+/// Reads the query of `/messages`.
+pub(super) fn messages(query: Option<&str>) -> Result<MessagesParams, Vec<ParameterFault>> {
+    let mut given = Given::new(query, &["limit", "cursor"]);
+    let limit = given.read("limit", limit).unwrap_or(LIMIT_DEFAULT);
+    let after = given.read("cursor", |text| {
+        let fault = "must be what an earlier answer gave as next";
+        super::identifier(text).ok_or_else(|| fault.to_owned())
+    });
+    given.finish(MessagesParams { limit, after })
+}
+
+/// What a client asks of `/me/feed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FeedParams {
+    pub(super) limit: u16,
+    pub(super) after: Option<Position>,
+}
+
+/// Reads the query of `/me/feed`.
+pub(super) fn feed(query: Option<&str>) -> Result<FeedParams, Vec<ParameterFault>> {
+    let mut given = Given::new(query, &["limit", "cursor"]);
+    let limit = given.read("limit", limit).unwrap_or(LIMIT_DEFAULT);
+    let after = given.read("cursor", |text| cursor_of(text, None, Some(FEED)));
+    given.finish(FeedParams { limit, after })
+}
+
+/// What stands for the feed in its cursors; no source has such a name.
+pub(super) const FEED: &str = "/me/feed";
+
 /// For what takes no parameters.
 pub(super) fn none(query: Option<&str>) -> Result<(), Vec<ParameterFault>> {
     Given::new(query, &[]).finish(())
@@ -215,7 +252,7 @@ fn allowed(known: &[&str]) -> String {
 }
 
 /// A client's text, cut, for an answer.
-fn echo(text: &str) -> String {
+pub(super) fn echo(text: &str) -> String {
     match text.char_indices().nth(ECHO_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

@@ -28,6 +28,30 @@ pub fn clean(raw: &str, chars_max: usize) -> Option<String> {
     (!text.is_empty()).then(|| cut(text, chars_max))
 }
 
+/// What somebody wrote for us, on one line: blanks collapse, what cannot be seen goes, and nothing is taken for markup.
+pub fn plain_line(raw: &str) -> Option<String> {
+    let text = collapse(raw);
+    (!text.is_empty()).then_some(text)
+}
+
+/// The same on several lines, with at most one empty line between two others.
+pub fn plain_lines(raw: &str) -> Option<String> {
+    let mut text = String::with_capacity(raw.len());
+    let mut empty_lines = 0;
+    for line in raw.lines().map(collapse) {
+        if line.is_empty() {
+            empty_lines += 1;
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(if empty_lines == 0 { "\n" } else { "\n\n" });
+        }
+        empty_lines = 0;
+        text.push_str(&line);
+    }
+    (!text.is_empty()).then_some(text)
+}
+
 /// The longest prefix of at most `bytes_max` bytes that ends between characters.
 fn head(text: &str, bytes_max: usize) -> &str {
     let mut end = bytes_max.min(text.len());
@@ -139,6 +163,20 @@ mod tests {
             "<img src='x'>",
         ] {
             assert_eq!(clean(raw, 100), None, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_stays_as_it_is_but_for_blanks_and_what_cannot_be_seen() {
+        let written = "  <b>5 &lt; 6</b>\t\u{202E}now \r\n\n \n\n\0second\nthird\n\n";
+        let lines = plain_lines(written);
+        assert_eq!(
+            lines.as_deref(),
+            Some("<b>5 &lt; 6</b> now\n\nsecond\nthird")
+        );
+        assert_eq!(plain_line("a\nb\u{200B} c").as_deref(), Some("a b c"));
+        for nothing in ["", " \n\t", "\u{200B}\n\0"] {
+            assert_eq!((plain_line(nothing), plain_lines(nothing)), (None, None));
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Statements {
     pub(super) page_of_category: &'static str,
     pub(super) total: &'static str,
     pub(super) total_of_category: &'static str,
+    pub(super) selected: &'static str,
     pub(super) by_id: &'static str,
     pub(super) counts: &'static str,
     pub(super) enabled: &'static str,
@@ -50,7 +51,7 @@ macro_rules! of_category {
 }
 
 macro_rules! statements {
-    (names: $names:literal, articles: $articles:literal, pairs: $pairs:literal $(,)?) => {
+    (names: $names:literal, words: $words:literal, articles: $articles:literal, pairs: $pairs:literal $(,)?) => {
         Statements {
             // Sorted by hash, so that two batches with common articles lock them in one order. A row that would not change is
             // not written. A source that once gave a text and then leaves it out has not taken it back; an estimated time
@@ -116,6 +117,11 @@ macro_rules! statements {
             ),
             total: concat!("SELECT count(*)", of_sources!($names)),
             total_of_category: concat!("SELECT count(*)", of_category!($names)),
+            selected: concat!(
+                "SELECT ", article_columns!(), of_sources!($names),
+                " AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category IN (", $words, ")))",
+                " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
+            ),
             by_id: concat!("SELECT ", article_columns!(), " FROM articles a WHERE a.id = $1"),
             counts: "SELECT source, count(*) FROM articles GROUP BY source",
             enabled: "SELECT names, changed_at FROM enabled_sources WHERE id = 1",
@@ -127,6 +133,7 @@ macro_rules! statements {
 
 pub(super) static POSTGRES: Statements = statements! {
     names: "SELECT jsonb_array_elements_text(CAST($1 AS jsonb))",
+    words: "SELECT jsonb_array_elements_text(CAST($2 AS jsonb))",
     articles: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (outlet text, external_id text, title text, description text, \
         content text, author text, url text, url_canonical text, url_hash text, image_url text, published_at timestamptz, \
         published_at_estimated boolean)",
@@ -135,6 +142,7 @@ pub(super) static POSTGRES: Statements = statements! {
 
 pub(super) static SQLITE: Statements = statements! {
     names: "SELECT value FROM json_each($1)",
+    words: "SELECT value FROM json_each($2)",
     articles: "(SELECT value ->> 'outlet' AS outlet, value ->> 'external_id' AS external_id, value ->> 'title' AS title, \
         value ->> 'description' AS description, value ->> 'content' AS content, value ->> 'author' AS author, \
         value ->> 'url' AS url, value ->> 'url_canonical' AS url_canonical, value ->> 'url_hash' AS url_hash, \

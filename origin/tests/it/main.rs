@@ -1,13 +1,17 @@
 //! The origin from outside: both databases for real, scripted sources, and the program itself as a child process.
 
+mod accounts;
 mod answers;
 mod articles;
+mod board;
 mod env_example;
 mod ingest;
 mod limits;
 mod outages;
 mod outbox;
 mod paging;
+mod people;
+mod private;
 mod process;
 mod quota;
 mod refresh;

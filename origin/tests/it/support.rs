@@ -7,6 +7,7 @@ pub(crate) mod news;
 pub(crate) mod origin;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A plain HTTP client: one connection a request, nothing interpreted.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
@@ -51,13 +51,50 @@ pub(crate) async fn send(
     target: &str,
     fields: &[(&str, &str)],
 ) -> anyhow::Result<Reply> {
+    send_body(address, method, target, fields, "").await
+}
+
+/// With a JSON body.
+pub(crate) async fn send_json(
+    address: SocketAddr,
+    method: Method,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: &Value,
+) -> Reply {
+    let mut all = vec![("content-type", "application/json")];
+    all.extend(fields);
+    let sent = send_body(address, method, target, &all, &body.to_string()).await;
+    sent.expect("an answer")
+}
+
+/// As a browser sends a form.
+pub(crate) async fn post_form(
+    address: SocketAddr,
+    target: &str,
+    fields: &[(&str, &str)],
+    form: &str,
+) -> Reply {
+    let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
+    all.extend(fields);
+    let sent = send_body(address, Method::POST, target, &all, form).await;
+    sent.expect("an answer")
+}
+
+pub(crate) async fn send_body(
+    address: SocketAddr,
+    method: Method,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> anyhow::Result<Reply> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(TcpStream::connect(address).await?))
             .await?;
     let connection = tokio::spawn(connection);
     let reply = read(
         sender
-            .send_request(request(method, target, address, fields)?)
+            .send_request(request(method, target, address, fields, body)?)
             .await?,
     )
     .await;
@@ -78,6 +115,7 @@ pub(crate) async fn get_h2c(address: SocketAddr, path: &str) -> Reply {
         &format!("http://{address}{path}"),
         address,
         &[],
+        "",
     )
     .expect("a request");
     let reply = read(sender.send_request(request).await.expect("an answer"))
@@ -92,7 +130,8 @@ fn request(
     target: &str,
     host: SocketAddr,
     fields: &[(&str, &str)],
-) -> anyhow::Result<Request<Empty<Bytes>>> {
+    body: &str,
+) -> anyhow::Result<Request<Full<Bytes>>> {
     let mut request = Request::builder()
         .method(method)
         .uri(target)
@@ -100,7 +139,7 @@ fn request(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    Ok(request.body(Empty::new())?)
+    Ok(request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?)
 }
 
 async fn read(response: hyper::Response<hyper::body::Incoming>) -> anyhow::Result<Reply> {

@@ -88,9 +88,9 @@ impl Process {
     }
 }
 
-fn with_keeper(program: &Command, folder: &Path) -> Command {
+pub(super) fn with_keeper(program: &Command, folder: &Path) -> Command {
     const KEEPER: &str = r#"
-"$0" </dev/null & pid=$!
+"$0" "$@" </dev/null & pid=$!
 { while read -r word; do kill -TERM $pid; done; kill -KILL $pid 2>/dev/null; } <&3 & reader=$!
 exec 3<&-
 wait $pid; code=$?
@@ -125,7 +125,7 @@ fn listening_address(log: &str) -> Option<SocketAddr> {
     line["address"].as_str()?.parse().ok()
 }
 
-fn wait_for<T>(mut ready: impl FnMut() -> Option<T>, log: &Mutex<String>) -> T {
+pub(super) fn wait_for<T>(mut ready: impl FnMut() -> Option<T>, log: &Mutex<String>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = ready() {

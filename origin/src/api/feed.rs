@@ -1,0 +1,90 @@
+//! `/me/feed`: the news as the signed-in user's preferences ask for it.
+//!
+//! Sources and categories are chosen by the database; muted words are looked for here, on whole words, in as many articles as one request
+//! may look at. A page may so be shorter than asked for, or empty, and still have a next one.
+
+use super::caller::Caller;
+use super::error::ApiError;
+use super::{App, cursor, params, private_json};
+use crate::articles::{Article, Position, Selection};
+use crate::preferences::{Wishes, is_muted};
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Articles looked at for one page.
+const LOOKED_AT_MAX: usize = 1000;
+
+#[derive(Serialize)]
+struct Feed {
+    articles: Vec<Article>,
+    next: Option<String>,
+}
+
+/// A page of the caller's own selection.
+pub(super) async fn feed(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let asked = params::feed(query.as_deref()).map_err(ApiError::Parameters)?;
+    let preferences = app.people.preferences.all(caller.user.id).await?;
+    let wishes = Wishes::new(&preferences);
+    let (articles, next) = page(&app, &wishes, asked.after, asked.limit).await?;
+    private_json(&Feed {
+        articles,
+        next: next.map(|position| cursor::encode(position, None, Some(params::FEED))),
+    })
+}
+
+/// The articles of a page, and where the next one begins.
+pub(super) async fn page(
+    app: &App,
+    wishes: &Wishes,
+    mut after: Option<Position>,
+    limit: u16,
+) -> Result<(Vec<Article>, Option<Position>), ApiError> {
+    let enabled = app
+        .ingest
+        .sources()
+        .iter()
+        .map(|source| source.name().to_owned());
+    let is_wished = |name: &String| wishes.sources.is_empty() || wishes.sources.contains(name);
+    let sources: Vec<String> = enabled.filter(is_wished).collect();
+    let mut articles: Vec<Article> = Vec::new();
+    let mut looked_at = 0;
+    loop {
+        let batch = app
+            .articles
+            .selected(&Selection {
+                sources: &sources,
+                categories: &wishes.categories,
+                after,
+                limit,
+            })
+            .await?;
+        let is_last = batch.len() < usize::from(limit);
+        for article in batch {
+            looked_at += 1;
+            after = Some(Position {
+                published_at: article.published_at,
+                id: article.id,
+            });
+            let texts = [Some(article.title.as_str()), article.description.as_deref()];
+            if is_muted(&wishes.muted_words, &texts) {
+                continue;
+            }
+            articles.push(article);
+            if articles.len() == usize::from(limit) {
+                return Ok((articles, after));
+            }
+        }
+        if is_last {
+            return Ok((articles, None));
+        }
+        if looked_at >= LOOKED_AT_MAX {
+            return Ok((articles, after));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Who signed up and who is signed in: every SQL statement on users and sessions.
+//!
+//! What comes in is already sound: an `Email` is normalised, a password is a hash, a token is known by its digest alone. Deleting
+//! a user takes all that hangs on the user along, by the schema. Who may do what is decided in `api`.
+
+mod email;
+mod password;
+mod token;
+
+pub use email::{Email, EmailFault};
+pub use password::{Busy, PasswordFault, PasswordHash, Passwords, check as check_password};
+pub use token::{Token, TokenDigest};
+
+use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// Of one user's sessions the oldest go when there are more.
+const SESSIONS_MAX: i64 = 50;
+/// Expired sessions that a sign-in clears away, whoever's they were.
+const CLEARED_MAX: i64 = 100;
+
+/// Somebody who signed up, as that person may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct User {
+    pub id: i64,
+    pub email: String,
+    /// What others see.
+    pub name: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// Somebody about to sign up.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    pub email: &'a Email,
+    pub name: &'a str,
+    pub password: &'a PasswordHash,
+}
+
+#[derive(sqlx::FromRow)]
+struct Credentials {
+    id: i64,
+    email: String,
+    name: String,
+    created_at: DateTime<Utc>,
+    password_hash: String,
+}
+
+/// The users and their sessions, in either database.
+#[derive(Debug)]
+pub struct Users {
+    database: Database,
+}
+
+impl Users {
+    pub fn new(database: &Database) -> Self {
+        Self {
+            database: database.clone(),
+        }
+    }
+
+    /// Signs somebody up; `None` when the address is taken.
+    pub async fn create(
+        &self,
+        new: &NewUser<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>, DatabaseError> {
+        const SQL: &str = "INSERT INTO users (email, name, password_hash, created_at) VALUES ($1, $2, $3, $4) \
+            ON CONFLICT (email) DO NOTHING RETURNING id, email, name, created_at";
+        within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_as(SQL).bind(new.email.as_str()).bind(new.name)
+                .bind(new.password.as_str()).bind(stored_time(now)).fetch_optional(pool).await)?)
+        })
+        .await
+    }
+
+    /// The user with this address, and what the password has to match.
+    pub async fn by_email(
+        &self,
+        email: &Email,
+    ) -> Result<Option<(User, PasswordHash)>, DatabaseError> {
+        const SQL: &str =
+            "SELECT id, email, name, created_at, password_hash FROM users WHERE email = $1";
+        let found: Option<Credentials> = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_as(SQL).bind(email.as_str()).fetch_optional(pool).await)?)
+        })
+        .await?;
+        Ok(found.map(|row| {
+            let user = User {
+                id: row.id,
+                email: row.email,
+                name: row.name,
+                created_at: row.created_at,
+            };
+            (user, PasswordHash::stored(row.password_hash))
+        }))
+    }
+
+    /// Signs a user in. Clears away what has expired, and the oldest sessions of one who has too many.
+    pub async fn open_session(
+        &self,
+        user_id: i64,
+        token: &TokenDigest,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), DatabaseError> {
+        const CLEAR: &str = "DELETE FROM sessions WHERE token_hash IN \
+            (SELECT token_hash FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+        const OPEN: &str = "INSERT INTO sessions (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
+        const BOUND: &str = "DELETE FROM sessions WHERE user_id = $1 AND token_hash NOT IN \
+            (SELECT token_hash FROM sessions WHERE user_id = $1 ORDER BY created_at DESC, token_hash LIMIT $2)";
+        let (now, expires_at) = (stored_time(now), stored_time(expires_at));
+        within(async { on_pool!(self.database, pool => {
+            let mut tx = pool.begin_with(self.database.begin_write()).await?;
+            sqlx::query(CLEAR).bind(now).bind(CLEARED_MAX).execute(&mut *tx).await?;
+            sqlx::query(OPEN).bind(token.as_str()).bind(user_id).bind(now).bind(expires_at).execute(&mut *tx).await?;
+            sqlx::query(BOUND).bind(user_id).bind(SESSIONS_MAX).execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        })}).await
+    }
+
+    /// Whose session this is, while it lasts.
+    pub async fn by_token(
+        &self,
+        token: &TokenDigest,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>, DatabaseError> {
+        const SQL: &str = "SELECT u.id, u.email, u.name, u.created_at FROM sessions s JOIN users u ON u.id = s.user_id \
+            WHERE s.token_hash = $1 AND s.expires_at > $2";
+        within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_as(SQL).bind(token.as_str()).bind(stored_time(now))
+                .fetch_optional(pool).await)?)
+        })
+        .await
+    }
+
+    /// Ends a session: its token opens nothing from here on.
+    pub async fn close_session(&self, token: &TokenDigest) -> Result<(), DatabaseError> {
+        const SQL: &str = "DELETE FROM sessions WHERE token_hash = $1";
+        within(async {
+            on_pool!(self.database, pool => sqlx::query(SQL).bind(token.as_str()).execute(pool).await.map(drop))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a user with sessions, preferences and messages. False when there is no such user (any more).
+    pub async fn delete(&self, user_id: i64) -> Result<bool, DatabaseError> {
+        const SQL: &str = "DELETE FROM users WHERE id = $1";
+        within(async {
+            let done = on_pool!(self.database, pool => sqlx::query(SQL).bind(user_id).execute(pool).await
+                .map(|done| done.rows_affected()))?;
+            Ok(done > 0)
+        })
+        .await
+    }
+}
