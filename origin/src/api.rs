@@ -5,6 +5,7 @@
 //! | `/articles` | a page of articles, newest first | `CACHE_TTL`, or until its tags are purged |
 //! | `/articles/{id}` | one article | `CACHE_TTL`, or until its tags are purged |
 //! | `POST /refresh`, `/refresh/{id}` | asks for a round of all sources; how it went | not at all |
+//! | `/search` | a page of stored articles that match a question | `CACHE_TTL`, or until its tags are purged |
 //! | `/sources` | the enabled sources and how they fared | 30 s, or until its tags are purged |
 //! | `/status` | the time, and how often pages were looked at | 10 s |
 //! | `/messages`, `/messages/{id}` | the message board; `POST` puts a message up | 60 s, or until one is posted |
@@ -39,6 +40,7 @@ mod messages;
 mod params;
 mod people;
 mod refresh;
+mod search;
 mod sources;
 mod views;
 
@@ -50,6 +52,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::ingest::Ingest;
 use crate::refreshes::Refreshes;
+use crate::search::Search;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -70,6 +73,7 @@ pub struct App {
     articles: Arc<Articles>,
     ingest: Arc<Ingest>,
     refreshes: Refreshes,
+    search: Search,
     fresh_for: Duration,
     trusted_proxies: Vec<IpNet>,
     limiter: Option<Mutex<Limiter>>,
@@ -88,6 +92,7 @@ impl App {
             articles,
             ingest,
             refreshes: Refreshes::new(database),
+            search: Search::new(database),
             fresh_for: config.cache_ttl,
             trusted_proxies: config.trusted_proxies.clone(),
             limiter: config
@@ -115,6 +120,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/articles/{id}", get(articles::one))
         .route("/refresh", post(refresh::request))
         .route("/refresh/{id}", get(refresh::status))
+        .route("/search", get(search::find))
         .route("/sources", get(sources::list))
         .route("/status", get(health::status))
         .route("/auth/register", post(auth::register))

@@ -7,7 +7,9 @@ mod canonical;
 mod category;
 mod date;
 mod draft;
+mod language;
 pub mod text;
+pub mod title;
 
 pub(crate) use canonical::hex;
 pub use canonical::{CanonicalUrl, UrlFault};
@@ -16,6 +18,11 @@ pub use date::{parse_date, plausible_date};
 pub use draft::Draft;
 
 use chrono::{DateTime, Utc};
+
+/// The language of a text, when it can be told.
+pub(crate) fn language_of(title: &str, description: Option<&str>) -> Option<String> {
+    language::detected(title, description).map(str::to_owned)
+}
 
 /// An article as a source gave it, normalised, not yet stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub struct NewArticle {
     pub url: String,
     pub canonical_url: CanonicalUrl,
     pub image_url: Option<String>,
+    /// Two letters of ISO 639-1: the provider's word, else what the text itself says.
+    pub language: Option<String>,
     pub published_at: DateTime<Utc>,
     /// No usable date was given: `published_at` is the time of the fetch.
     pub published_at_estimated: bool,

@@ -4,26 +4,32 @@
 //! differ), and one contract suite proves it on both. Reads never wait for writes; a batch is stored whole or not at all.
 //! What is asked of whom, and when, is decided in `ingest`.
 
+mod backfill;
+mod derived;
 mod feed;
 mod input;
 mod outdated;
 mod row;
 mod statements;
 
+pub use backfill::Rescored;
 pub use feed::Selection;
-pub use row::{Article, Asked};
+pub(crate) use row::ArticleRow;
+pub use row::{Article, Asked, Sentiment, Sighting};
 
 use crate::article::{Category, NewArticle};
 use crate::database::{
-    Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
+    Connection, Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
 };
 use crate::outbox::{self, Outbox};
+use crate::sentiment::{Lexicon, Scorer};
 use crate::tag::Tag;
 use chrono::{DateTime, Utc};
 use outdated::Change;
-use row::{ArticleRow, AskedRow};
+use row::AskedRow;
 use statements::{POSTGRES, SQLITE, Statements};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a source answered to a question, to be stored and remembered in one step.
 #[derive(Debug)]
@@ -46,6 +52,8 @@ pub struct PageQuery {
     /// Only articles of these sources.
     pub sources: Vec<String>,
     pub category: Option<Category>,
+    /// Whether articles are shown whose story another one of the answer tells.
+    pub duplicates: bool,
     /// Only articles that come after this one in the order of pages.
     pub after: Option<Position>,
     pub limit: u16,
@@ -59,7 +67,7 @@ pub struct Position {
 }
 
 /// A page of articles.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     pub articles: Vec<Article>,
     /// All articles that match, on whatever page.
@@ -74,6 +82,7 @@ pub struct Articles {
     database: Database,
     outbox: Outbox,
     sql: &'static Statements,
+    scorer: Arc<dyn Scorer>,
 }
 
 impl Articles {
@@ -86,12 +95,20 @@ impl Articles {
     pub fn with_outbox(database: &Database, outbox: Outbox) -> Self {
         Self {
             outbox,
+            scorer: Arc::new(Lexicon::new()),
             sql: match database.dialect() {
                 Dialect::Postgres => &POSTGRES,
                 Dialect::Sqlite => &SQLITE,
             },
             database: database.clone(),
         }
+    }
+
+    /// Scored by this model from now on, in place of the lexicon.
+    #[must_use]
+    pub fn scored_by(mut self, scorer: Arc<dyn Scorer>) -> Self {
+        self.scorer = scorer;
+        self
     }
 
     /// Stores what a source answered, remembers that it was asked, and queues what this makes out of date. Returns how many
@@ -103,7 +120,9 @@ impl Articles {
         let (asked_at, stored_at) = (stored_time(answer.asked_at), stored_time(answer.stored_at));
         let ask_again_at = stored_time(answer.ask_again_at);
         let changed = within(async { on_pool!(self.database, pool => {
+            let tones = derived::tones(&self.database, &self.scorer, answer.source, &batch).await?;
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
+            sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
             let first = sqlx::query(self.sql.first).bind(answer.source).bind(category).bind(asked_at)
                 .bind(answer.outcome).bind(ask_again_at).execute(&mut *tx).await?.rows_affected() > 0;
             let before: Option<String> = sqlx::query_scalar(self.sql.outcome).bind(answer.source).bind(category)
@@ -116,6 +135,8 @@ impl Articles {
                 moved = sqlx::query_scalar(self.sql.add_categories).bind(batch.categories()?).bind(answer.source)
                     .fetch_all(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
+                let connection = &mut Connection::from(&mut *tx);
+                moved.extend(derived::write(connection, self.database.dialect(), &*self.scorer, (&written, &batch, stored_at), &tones).await?);
             }
             let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved };
             if let Some(row) = self.outbox.row(&change.outdated())? {
@@ -170,8 +191,8 @@ impl Articles {
         let rows_max = i64::from(query.limit) + 1;
         let (mut rows, total): (Vec<ArticleRow>, i64) = within(async { on_pool!(self.database, pool => {
             let rows = sqlx::query_as(page_sql).bind(&sources).bind(category)
-                .bind(stored_time(after.published_at)).bind(after.id).bind(rows_max).fetch_all(pool).await?;
-            let total = sqlx::query_scalar(total_sql).bind(&sources).bind(category).fetch_one(pool).await?;
+                .bind(stored_time(after.published_at)).bind(after.id).bind(rows_max).bind(query.duplicates).fetch_all(pool).await?;
+            let total = sqlx::query_scalar(total_sql).bind(&sources).bind(category).bind(query.duplicates).fetch_one(pool).await?;
             Ok((rows, total))
         })}).await?;
         let more = rows.len() > usize::from(query.limit);
@@ -229,6 +250,14 @@ impl Articles {
             Ok(on_pool!(self.database, pool => sqlx::query_as(self.sql.counts).fetch_all(pool).await)?)
         })
         .await
+    }
+}
+
+/// The columns that `ArticleRow` reads, of an article `a`.
+pub(crate) fn article_columns(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => POSTGRES.columns,
+        Dialect::Sqlite => SQLITE.columns,
     }
 }
 

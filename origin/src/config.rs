@@ -18,6 +18,7 @@ use lookup::Reader;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -218,6 +219,12 @@ pub const SETTINGS: &[Setting] = &[
         "Connections to the database",
     ),
     plain(
+        "ORIGIN_SENTIMENT_MODEL",
+        "sentiment-model",
+        None,
+        "Path of an ONNX model that scores articles, its vocab.txt beside it, in place of the built-in lexicon; needs a build with --features onnx",
+    ),
+    plain(
         "ORIGIN_LOG_FORMAT",
         "log-format",
         Some("human"),
@@ -292,6 +299,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub connections_max: u32,
     pub database_connections_max: u32,
+    /// `None` is the lexicon.
+    pub sentiment_model: Option<PathBuf>,
     pub log_format: LogFormat,
     pub log: String,
 }
@@ -352,6 +361,7 @@ impl Config {
         let connections_max = read.required("ORIGIN_CONNECTIONS_MAX", value::count);
         let database_connections_max =
             read.required("ORIGIN_DATABASE_CONNECTIONS_MAX", value::count);
+        let sentiment_model = read.optional("ORIGIN_SENTIMENT_MODEL", value::path);
         let log_format = read.required("ORIGIN_LOG_FORMAT", value::log_format);
         let log = read.required("ORIGIN_LOG", value::log_filter);
         Some(Self {
@@ -380,6 +390,7 @@ impl Config {
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
             connections_max: connections_max?,
             database_connections_max: database_connections_max?,
+            sentiment_model: sentiment_model?,
             log_format: log_format?,
             log: log?,
         })

@@ -5,10 +5,12 @@
 //! picks one by `Database::dialect`. No statement on anybody's tables stands here.
 
 mod connect;
+mod connection;
 mod value;
 
 pub(crate) use connect::Pool;
 pub use connect::{DatabaseUrl, DatabaseUrlFault};
+pub(crate) use connection::{Connection, on_connection};
 pub(crate) use value::{LAST_TIME, json, stored_time, without_nul};
 
 use std::future::Future;

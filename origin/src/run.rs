@@ -9,7 +9,8 @@ use crate::http::Larder;
 use crate::ingest::Ingest;
 use crate::outbox::{Dispatcher, Outbox};
 use crate::schedule::Schedule;
-use crate::{health, serve};
+use crate::turn::{Turn, Work};
+use crate::{health, sentiment, serve};
 use anyhow::{Context, bail};
 use chrono::Utc;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub async fn run(command: &str, config: Config) -> anyhow::Result<()> {
         "migrate" => migrate(&config).await,
         "health" => check_health(&config).await,
         "check" => check(&config),
+        "backfill-sentiment" => backfill_sentiment(&config).await,
         _ => serve(config).await,
     }
 }
@@ -45,7 +47,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Some(_) => Outbox::new(&database),
         None => Outbox::without_cache(&database),
     };
-    let articles = Arc::new(Articles::with_outbox(&database, outbox.clone()));
+    let scorer = sentiment::scorer(config.sentiment_model.as_deref())?;
+    let articles = Articles::with_outbox(&database, outbox.clone()).scored_by(scorer);
+    let articles = Arc::new(articles);
     let sources = crate::source::build(&config.source_settings(), &Ledger::new(&database))?;
     let ingest = Ingest::new(
         sources,
@@ -54,7 +58,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config.source_timeout,
         config.refresh_interval,
     );
-    let app = App::new(&config, &database, articles, Arc::clone(&ingest));
+    let app = App::new(
+        &config,
+        &database,
+        Arc::clone(&articles),
+        Arc::clone(&ingest),
+    );
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -76,6 +85,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         if let Err(error) = migrate_at_start(&database).await {
             return error;
         }
+        background.spawn(catch_up(Arc::clone(&articles)));
         let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
         background.spawn(schedule.run(Utc::now));
         if let Some(cache) = cache {
@@ -129,6 +139,54 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
     migrated.with_context(|| format!("{:?}", config.database))?;
     database.close().await;
     tracing::info!(database = ?config.database, "migrated");
+    Ok(())
+}
+
+/// Computes for articles that an earlier version stored what this one computes when it stores them. What fails is tried again
+/// with the next start: nothing but convenience depends on it.
+async fn catch_up(articles: Arc<Articles>) {
+    let mut done = 0;
+    loop {
+        match articles.catch_up(Utc::now()).await {
+            Ok(0) if done == 0 => return,
+            Ok(0) => return tracing::info!(articles = done, "caught up with stored articles"),
+            Ok(batch) => done += batch,
+            Err(error) => return tracing::warn!(%error, "cannot catch up with stored articles"),
+        }
+    }
+}
+
+/// Scores all articles that today's model hasn't scored. Interrupted, it goes on where it was.
+async fn backfill_sentiment(config: &Config) -> anyhow::Result<()> {
+    let database = Database::open(&config.database, config.database_connections_max)?;
+    let migrated = database.migrate().await;
+    migrated.with_context(|| format!("{:?}", config.database))?;
+    let outbox = match config.purge_url {
+        Some(_) => Outbox::new(&database),
+        None => Outbox::without_cache(&database),
+    };
+    let scorer = sentiment::scorer(config.sentiment_model.as_deref())?;
+    let model = scorer.model().clone();
+    let articles = Articles::with_outbox(&database, outbox).scored_by(scorer);
+    let Some(turn) = Turn::take(&database, Work::Backfill).await? else {
+        bail!("another process is at it");
+    };
+    let (mut after, mut looked_at, mut scored) = (0, 0, 0);
+    while let Some(batch) = articles.rescore(after, Utc::now()).await? {
+        after = batch.last;
+        looked_at += batch.articles;
+        scored += batch.scored;
+        tracing::debug!(looked_at, scored, last = after, "scoring");
+    }
+    tracing::info!(
+        looked_at,
+        scored,
+        model = model.name,
+        version = model.version,
+        "scored"
+    );
+    turn.end().await;
+    database.close().await;
     Ok(())
 }
 

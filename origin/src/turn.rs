@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub enum Work {
     /// Asking the sources by schedule.
     Round,
+    /// Scoring what an earlier model or none has scored.
+    Backfill,
 }
 
 /// A turn; it ends when this is dropped.
@@ -27,12 +29,14 @@ impl Work {
     fn key(self) -> i64 {
         match self {
             Self::Round => 0x6c61_7264_6572_0001,
+            Self::Backfill => 0x6c61_7264_6572_0002,
         }
     }
 
     fn word(self) -> &'static str {
         match self {
             Self::Round => "round",
+            Self::Backfill => "backfill",
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) async fn list(
         // Only what is enabled: else samples would stay among the news once a source is configured.
         sources: sources.iter().map(|report| report.name.clone()).collect(),
         category: asked.category,
+        duplicates: false,
         after: asked.after,
         limit: asked.limit,
     };
@@ -108,7 +109,6 @@ pub(super) async fn one(
         .ok_or(ApiError::ArticleNotFound)?;
     app.articles_shared()
         .tagged([Tag::article(id), Tag::source(&article.source)])
-        .showing([Tag::page(id)])
         .modified(Some(article.updated_at))
         .json(&article)
 }

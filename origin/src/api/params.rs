@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 /// The most articles on a page.
 const LIMIT_MAX: u16 = 100;
-const LIMIT_DEFAULT: u16 = 20;
+pub(super) const LIMIT_DEFAULT: u16 = 20;
 /// What is repeated of a client's text in an answer.
 const ECHO_CHARS_MAX: usize = 60;
 
@@ -61,14 +61,14 @@ pub(super) struct ListParams {
 }
 
 /// Parameters in the order in which they stand, with tracking taken out.
-struct Given<'a> {
+pub(super) struct Given<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     faults: Vec<ParameterFault>,
 }
 
 impl<'a> Given<'a> {
     /// Notes what is unknown or repeated.
-    fn new(query: Option<&'a str>, known: &[&str]) -> Self {
+    pub(super) fn new(query: Option<&'a str>, known: &[&str]) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
         let mut given = Self {
             pairs: pairs.filter(|(name, _)| !is_tracking(name)).collect(),
@@ -95,7 +95,11 @@ impl<'a> Given<'a> {
     }
 
     /// Reads one parameter; a fault is noted.
-    fn read<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let (_, text) = self.pairs.iter().find(|(given, _)| given == name)?;
         match parse(text) {
             Ok(value) => Some(value),
@@ -106,14 +110,14 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn note(&mut self, name: &str, detail: String) {
+    pub(super) fn note(&mut self, name: &str, detail: String) {
         self.faults.push(ParameterFault {
             name: echo(name),
             detail,
         });
     }
 
-    fn finish<T>(self, value: T) -> Result<T, Vec<ParameterFault>> {
+    pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<ParameterFault>> {
         if self.faults.is_empty() {
             Ok(value)
         } else {
@@ -186,14 +190,14 @@ pub(super) fn none(query: Option<&str>) -> Result<(), Vec<ParameterFault>> {
     Given::new(query, &[]).finish(())
 }
 
-fn category(text: &str) -> Result<Category, String> {
+pub(super) fn category(text: &str) -> Result<Category, String> {
     text.parse().map_err(|_| {
         let all: Vec<&str> = Category::ALL.into_iter().map(Category::as_str).collect();
         format!("must be one of {}, not {:?}", all.join(", "), echo(text))
     })
 }
 
-fn source(text: &str, sources: &[&str]) -> Result<String, String> {
+pub(super) fn source(text: &str, sources: &[&str]) -> Result<String, String> {
     match sources.contains(&text) {
         true => Ok(text.to_owned()),
         false => Err(format!(
@@ -204,7 +208,7 @@ fn source(text: &str, sources: &[&str]) -> Result<String, String> {
     }
 }
 
-fn limit(text: &str) -> Result<u16, String> {
+pub(super) fn limit(text: &str) -> Result<u16, String> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(limit @ 1..=LIMIT_MAX) if plain => Ok(limit),

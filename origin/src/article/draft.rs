@@ -3,7 +3,7 @@
 use super::text::{
     self, CONTENT_CHARS_MAX, DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX, TITLE_CHARS_MAX,
 };
-use super::{CanonicalUrl, Category, NewArticle, plausible_date};
+use super::{CanonicalUrl, Category, NewArticle, language, plausible_date};
 use chrono::{DateTime, Utc};
 use url::Url;
 
@@ -22,6 +22,8 @@ pub struct Draft<'a> {
     /// Absolute, or relative to the base given to `finish`.
     pub url: Option<&'a str>,
     pub image_url: Option<&'a str>,
+    /// The provider's word for the language.
+    pub language: Option<&'a str>,
     pub published: Option<DateTime<Utc>>,
     pub categories: Vec<Category>,
 }
@@ -38,7 +40,12 @@ impl Draft<'_> {
             .content
             .and_then(|raw| text::clean(raw, CONTENT_CHARS_MAX));
         let (published_at, published_at_estimated) = plausible_date(self.published, now);
+        let language = self
+            .language
+            .and_then(language::named)
+            .or_else(|| language::detected(&title, description.as_deref()).map(str::to_owned));
         Some(NewArticle {
+            language,
             outlet: self.outlet.and_then(|raw| text::clean(raw, NAME_CHARS_MAX)),
             external_id: self.external_id.and_then(external_id),
             title,

@@ -1,6 +1,6 @@
 //! From articles to the JSON parameter that a batch travels in: without repeats, in the databases' alphabet and range of time.
 
-use crate::article::NewArticle;
+use crate::article::{NewArticle, title};
 use crate::database::{DatabaseError, json, stored_time, without_nul};
 use chrono::SecondsFormat;
 use serde::Serialize;
@@ -28,6 +28,8 @@ struct ArticleInput<'a> {
     url_canonical: Cow<'a, str>,
     url_hash: &'a str,
     image_url: Option<Cow<'a, str>>,
+    language: Option<&'a str>,
+    headline: String,
     published_at: String,
     published_at_estimated: bool,
 }
@@ -66,6 +68,18 @@ impl<'a> Batch<'a> {
         json(&rows)
     }
 
+    /// Each hash with the sighting that is stored.
+    pub(super) fn latest(&self) -> impl Iterator<Item = (&str, &'a NewArticle)> {
+        self.by_hash
+            .iter()
+            .filter_map(|(hash, sightings)| Some((hash.as_str(), *sightings.last()?)))
+    }
+
+    /// The hashes as a parameter.
+    pub(super) fn hashes(&self) -> Result<String, DatabaseError> {
+        json(&self.by_hash.keys().collect::<Vec<_>>())
+    }
+
     /// The parameter that adds categories.
     pub(super) fn categories(&self) -> Result<String, DatabaseError> {
         let pairs = self.by_hash.iter().flat_map(|(hash, sightings)| {
@@ -92,6 +106,8 @@ fn article_input<'a>(url_hash: &'a str, article: &'a NewArticle) -> ArticleInput
         url_canonical: without_nul(article.canonical_url.as_str()),
         url_hash,
         image_url: optional(&article.image_url),
+        language: article.language.as_deref(),
+        headline: title::normalised(&article.title, &[article.outlet.as_deref()]),
         // The form in which the SQLite driver writes times: they are compared as text there.
         published_at: stored_time(article.published_at)
             .to_rfc3339_opts(SecondsFormat::AutoSi, false),

@@ -1,11 +1,12 @@
 //! From rows to values. What the schema cannot promise (a category that this version does not know) degrades, it does not fail.
 
 use crate::article::Category;
+use crate::sentiment::Label;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A stored article, as clients see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Article {
     pub id: i64,
     pub source: String,
@@ -20,9 +21,35 @@ pub struct Article {
     pub published_at: DateTime<Utc>,
     pub published_at_estimated: bool,
     pub categories: Vec<Category>,
+    /// Two letters; `None` when nobody knows.
+    pub language: Option<String>,
+    /// How its words sound, where a model could tell.
+    pub sentiment: Option<Sentiment>,
+    /// The article that lists show in the place of this one.
+    pub duplicate_of: Option<i64>,
+    /// Where else the same story stands, when this is the article that lists show.
+    pub also_at: Vec<Sighting>,
     /// When it was last changed here.
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+}
+
+/// The tone of an article's words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sentiment {
+    /// From -1 to 1.
+    pub score: f64,
+    pub label: Label,
+    pub model: String,
+}
+
+/// The same story somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    pub id: i64,
+    pub source: String,
+    pub outlet: Option<String>,
+    pub url: String,
 }
 
 /// When a question was last put to a source, and what came of it.
@@ -39,7 +66,7 @@ pub struct Asked {
 }
 
 #[derive(sqlx::FromRow)]
-pub(super) struct ArticleRow {
+pub(crate) struct ArticleRow {
     id: i64,
     source: String,
     outlet: Option<String>,
@@ -54,6 +81,10 @@ pub(super) struct ArticleRow {
     published_at_estimated: bool,
     updated_at: DateTime<Utc>,
     categories: Option<String>,
+    language: Option<String>,
+    sentiment: Option<String>,
+    duplicate_of: Option<i64>,
+    also_at: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -90,9 +121,17 @@ impl From<ArticleRow> for Article {
             published_at: row.published_at,
             published_at_estimated: row.published_at_estimated,
             categories,
+            language: row.language,
+            sentiment: from_json(row.sentiment),
+            duplicate_of: row.duplicate_of,
+            also_at: from_json(row.also_at).unwrap_or_default(),
             updated_at: row.updated_at,
         }
     }
+}
+
+fn from_json<T: for<'de> Deserialize<'de>>(text: Option<String>) -> Option<T> {
+    serde_json::from_str(&text?).ok()
 }
 
 impl From<AskedRow> for Asked {

@@ -16,18 +16,51 @@ pub(super) struct Statements {
     pub(super) total: &'static str,
     pub(super) total_of_category: &'static str,
     pub(super) selected: &'static str,
+    /// The columns that `ArticleRow` reads, of an article `a`.
+    pub(super) columns: &'static str,
+    /// Has writers of articles wait for each other.
+    pub(super) take_turns: &'static str,
     pub(super) by_id: &'static str,
     pub(super) counts: &'static str,
     pub(super) enabled: &'static str,
     pub(super) enable: &'static str,
 }
 
-/// The columns of an article as `ArticleRow` reads them.
+/// The columns of an article as `ArticleRow` reads them. `$object` and `$array` are the functions that make JSON.
 macro_rules! article_columns {
-    () => {
-        "a.id, a.source, a.outlet, a.external_id, a.title, a.description, a.content, a.author, a.url, a.image_url, \
-         a.published_at, a.published_at_estimated, a.updated_at, \
-         (SELECT string_agg(c.category, ',') FROM article_categories c WHERE c.article_id = a.id) AS categories"
+    ($object:literal, $array:literal) => {
+        concat!(
+            "a.id, a.source, a.outlet, a.external_id, a.title, a.description, a.content, a.author, a.url, a.image_url, ",
+            "a.published_at, a.published_at_estimated, a.updated_at, a.language, a.duplicate_of, ",
+            "(SELECT string_agg(c.category, ',') FROM article_categories c WHERE c.article_id = a.id) AS categories, ",
+            "(SELECT CAST(", $object, "('score', s.score, 'label', s.label, 'model', s.model) AS text) ",
+            "FROM article_sentiments s WHERE s.article_id = a.id ORDER BY s.scored_at DESC LIMIT 1) AS sentiment, ",
+            "(SELECT CAST(", $array, "(", $object, "('id', d.id, 'source', d.source, 'outlet', d.outlet, 'url', d.url)) AS text) ",
+            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE o.duplicate_of = a.id ",
+            "ORDER BY o.published_at, o.id LIMIT 10) d) AS also_at"
+        )
+    };
+}
+
+/// Leaves out what duplicates an article that is in the same answer, unless $6 wants them. One whose shown article is not among
+/// the sources of the answer stays: else the story would be lost.
+macro_rules! unless_duplicate {
+    ($names:literal) => {
+        concat!(
+            " AND ($6 OR a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
+            "AND r.source IN (", $names, ")))"
+        )
+    };
+}
+
+/// The same under category $2, where only the identifier is at hand.
+macro_rules! unless_duplicate_in_category {
+    ($names:literal) => {
+        concat!(
+            " AND ($6 OR NOT EXISTS (SELECT 1 FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
+            "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
+            "WHERE d.id = f.article_id AND r.source IN (", $names, ")))"
+        )
     };
 }
 
@@ -51,16 +84,17 @@ macro_rules! of_category {
 }
 
 macro_rules! statements {
-    (names: $names:literal, words: $words:literal, articles: $articles:literal, pairs: $pairs:literal $(,)?) => {
+    (names: $names:literal, words: $words:literal, object: $object:literal, array: $array:literal,
+    articles: $articles:literal, pairs: $pairs:literal, take_turns: $take_turns:literal $(,)?) => {
         Statements {
             // Sorted by hash, so that two batches with common articles lock them in one order. A row that would not change is
             // not written. A source that once gave a text and then leaves it out has not taken it back; an estimated time
             // never replaces a stored one, else such an article would rise to the top at each fetch.
             upsert: concat!(
                 "INSERT INTO articles (source, outlet, external_id, title, description, content, author, url, url_canonical, ",
-                "url_hash, image_url, published_at, published_at_estimated, fetched_at, updated_at) ",
+                "url_hash, image_url, published_at, published_at_estimated, language, headline, fetched_at, updated_at) ",
                 "SELECT $2, i.outlet, i.external_id, i.title, i.description, i.content, i.author, i.url, i.url_canonical, ",
-                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, $3, $4 ",
+                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, i.language, i.headline, $3, $4 ",
                 "FROM ", $articles, " WHERE true ORDER BY i.url_hash ",
                 "ON CONFLICT (source, url_hash) DO UPDATE SET ",
                 "outlet = coalesce(excluded.outlet, articles.outlet), ",
@@ -73,6 +107,7 @@ macro_rules! statements {
                 "image_url = coalesce(excluded.image_url, articles.image_url), ",
                 "published_at = CASE WHEN excluded.published_at_estimated THEN articles.published_at ELSE excluded.published_at END, ",
                 "published_at_estimated = articles.published_at_estimated AND excluded.published_at_estimated, ",
+                "language = coalesce(excluded.language, articles.language), headline = excluded.headline, ",
                 "fetched_at = excluded.fetched_at, updated_at = excluded.updated_at ",
                 "WHERE excluded.title <> articles.title OR excluded.url <> articles.url ",
                 "OR coalesce(excluded.outlet, articles.outlet) IS DISTINCT FROM articles.outlet ",
@@ -80,6 +115,7 @@ macro_rules! statements {
                 "OR coalesce(excluded.description, articles.description) IS DISTINCT FROM articles.description ",
                 "OR coalesce(excluded.content, articles.content) IS DISTINCT FROM articles.content ",
                 "OR coalesce(excluded.author, articles.author) IS DISTINCT FROM articles.author ",
+                "OR coalesce(excluded.language, articles.language) IS DISTINCT FROM articles.language ",
                 "OR coalesce(excluded.image_url, articles.image_url) IS DISTINCT FROM articles.image_url ",
                 "OR (NOT excluded.published_at_estimated AND ",
                 "(articles.published_at_estimated OR excluded.published_at <> articles.published_at)) RETURNING id"
@@ -107,22 +143,39 @@ macro_rules! statements {
                 changed_at = coalesce($7, changed_at) WHERE source = $1 AND category = $2",
             asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions",
             page: concat!(
-                "SELECT ", article_columns!(), of_sources!($names),
+                "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names),
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
             page_of_category: concat!(
-                "SELECT ", article_columns!(), " FROM (SELECT f.article_id", of_category!($names),
+                "SELECT ", article_columns!($object, $array), " FROM (SELECT f.article_id", of_category!($names),
+                unless_duplicate_in_category!($names),
                 " AND (f.published_at, f.article_id) < ($3, $4) ORDER BY f.published_at DESC, f.article_id DESC LIMIT $5) p ",
                 "JOIN articles a ON a.id = p.article_id ORDER BY a.published_at DESC, a.id DESC"
             ),
-            total: concat!("SELECT count(*)", of_sources!($names)),
-            total_of_category: concat!("SELECT count(*)", of_category!($names)),
+            // All, less what is hidden: duplicates are few, and have an index of their own.
+            total: concat!(
+                "SELECT (SELECT count(*)", of_sources!($names), ") - CASE WHEN $3 THEN 0 ELSE ",
+                "(SELECT count(*) FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
+                "WHERE d.duplicate_of IS NOT NULL AND d.source IN (", $names, ") AND r.source IN (", $names, ")) END"
+            ),
+            total_of_category: concat!(
+                "SELECT (SELECT count(*)", of_category!($names), ") - CASE WHEN $3 THEN 0 ELSE ",
+                "(SELECT count(*) FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
+                "JOIN article_categories dc ON dc.article_id = d.id AND dc.category = $2 ",
+                "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
+                "WHERE d.duplicate_of IS NOT NULL AND d.source IN (", $names, ") AND r.source IN (", $names, ")) END"
+            ),
             selected: concat!(
-                "SELECT ", article_columns!(), of_sources!($names),
+                "SELECT ", article_columns!($object, $array), of_sources!($names),
                 " AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category IN (", $words, ")))",
+                " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
+                "AND r.source IN (", $names, ") AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories rc ",
+                "WHERE rc.article_id = r.id AND rc.category IN (", $words, ")))))",
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
-            by_id: concat!("SELECT ", article_columns!(), " FROM articles a WHERE a.id = $1"),
+            columns: article_columns!($object, $array),
+            take_turns: $take_turns,
+            by_id: concat!("SELECT ", article_columns!($object, $array), " FROM articles a WHERE a.id = $1"),
             counts: "SELECT source, count(*) FROM articles GROUP BY source",
             enabled: "SELECT names, changed_at FROM enabled_sources WHERE id = 1",
             enable: "INSERT INTO enabled_sources (id, names, changed_at) VALUES (1, $1, $2) \
@@ -134,21 +187,30 @@ macro_rules! statements {
 pub(super) static POSTGRES: Statements = statements! {
     names: "SELECT jsonb_array_elements_text(CAST($1 AS jsonb))",
     words: "SELECT jsonb_array_elements_text(CAST($2 AS jsonb))",
+    object: "json_build_object",
+    array: "json_agg",
     articles: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (outlet text, external_id text, title text, description text, \
         content text, author text, url text, url_canonical text, url_hash text, image_url text, published_at timestamptz, \
-        published_at_estimated boolean)",
+        published_at_estimated boolean, language text, headline text)",
     pairs: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (url_hash text, category text)",
+    // Any number that nobody else takes for a lock of a whole transaction.
+    take_turns: "SELECT pg_advisory_xact_lock(7310579611)",
 };
 
 pub(super) static SQLITE: Statements = statements! {
     names: "SELECT value FROM json_each($1)",
     words: "SELECT value FROM json_each($2)",
+    object: "json_object",
+    array: "json_group_array",
     articles: "(SELECT value ->> 'outlet' AS outlet, value ->> 'external_id' AS external_id, value ->> 'title' AS title, \
         value ->> 'description' AS description, value ->> 'content' AS content, value ->> 'author' AS author, \
         value ->> 'url' AS url, value ->> 'url_canonical' AS url_canonical, value ->> 'url_hash' AS url_hash, \
         value ->> 'image_url' AS image_url, value ->> 'published_at' AS published_at, \
-        value ->> 'published_at_estimated' AS published_at_estimated FROM json_each($1)) AS i",
+        value ->> 'published_at_estimated' AS published_at_estimated, value ->> 'language' AS language, \
+        value ->> 'headline' AS headline FROM json_each($1)) AS i",
     pairs: "(SELECT value ->> 'url_hash' AS url_hash, value ->> 'category' AS category FROM json_each($1)) AS i",
+    // A writing transaction is alone there from its beginning.
+    take_turns: "SELECT 1",
 };
 
 #[cfg(test)]
@@ -160,11 +222,14 @@ mod tests {
         let mut database = SqliteConnection::connect("sqlite::memory:")
             .await
             .expect("a database");
-        let schema = include_str!("../../../migrations/sqlite/0001_articles.sql");
-        sqlx::raw_sql(schema)
-            .execute(&mut database)
-            .await
-            .expect("the schema");
+        let schemas = [
+            include_str!("../../../migrations/sqlite/0001_articles.sql"),
+            include_str!("../../../migrations/sqlite/0002_search.sql"),
+        ];
+        for schema in schemas {
+            let made = sqlx::raw_sql(schema).execute(&mut database).await;
+            made.expect("the schema");
+        }
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let steps = sqlx::query(explain)
             .bind("[]")

@@ -99,6 +99,7 @@ fn command() -> Command {
         .about("A news aggregator: the example API that stands behind Larder. Without a subcommand it serves.")
         .args(flags)
         .subcommand(Command::new("migrate").about("Bring the database's schema up to date, then end"))
+        .subcommand(Command::new("backfill-sentiment").about("Score stored articles that today's sentiment model has not scored, then end; it can be interrupted"))
         .subcommand(Command::new("health").about("Ask the running origin whether it is ready; ends with 0 if so, else with 1"))
         .subcommand(Command::new("check").about("Validate the settings and print them without secrets; ends with 64 on a fault"))
 }

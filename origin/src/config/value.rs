@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -27,6 +28,10 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn database(text: &str) -> Result<DatabaseUrl, String> {
     text.parse()
         .map_err(|fault: crate::database::DatabaseUrlFault| fault.to_string())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
 }
 
 pub(super) fn secret(text: &str) -> Result<Secret, String> {

@@ -274,7 +274,7 @@ fn read(
     for (index, item) in feed.entries.iter().take(ITEMS_MAX).enumerate() {
         batch.push(entry::article(
             item,
-            outlet.as_deref(),
+            (outlet.as_deref(), feed.language.as_deref()),
             subject,
             document.url,
             in_turn(now, index),

@@ -210,6 +210,8 @@ fn article(item: &Value, now: DateTime<Utc>) -> Option<NewArticle> {
         author: byline,
         url: Some(&url),
         image_url: field("thumbnail"),
+        // It writes English, and says so only when asked.
+        language: field("lang").or(Some("en")),
         published: json::text(item, "webPublicationDate").and_then(parse_date),
         categories: vec![category],
     };

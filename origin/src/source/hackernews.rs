@@ -130,6 +130,7 @@ fn draft<'a>(
         author: json::text(hit, "author"),
         url: json::text(hit, "url").or(discussion),
         image_url: None,
+        language: None,
         published: json::text(hit, "created_at")
             .and_then(parse_date)
             .or_else(|| created_at_seconds(hit)),

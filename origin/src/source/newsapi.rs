@@ -188,6 +188,7 @@ fn draft(item: &Value, asked: Option<Category>) -> Option<Draft<'_>> {
         author,
         url: Some(url),
         image_url: json::text(item, "urlToImage"),
+        language: None,
         published: json::text(item, "publishedAt").and_then(parse_date),
         categories: vec![asked.unwrap_or(Category::General)],
     })

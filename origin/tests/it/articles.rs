@@ -51,6 +51,7 @@ async fn page_of(articles: &Articles, sources: &[&str], category: Option<Categor
         .page(&PageQuery {
             sources,
             category,
+            duplicates: true,
             after: None,
             limit: 100,
         })
@@ -95,6 +96,10 @@ async fn a_stored_article_comes_back_as_it_was(database: TestDatabase) {
         published_at_estimated: false,
         categories: given.categories,
         updated_at: noon(),
+        language: given.language,
+        sentiment: found.sentiment.clone(),
+        duplicate_of: None,
+        also_at: Vec::new(),
     };
     assert_eq!(found, expected);
     assert_eq!(
@@ -322,6 +327,7 @@ async fn a_changed_time_moves_an_article_in_every_category(database: TestDatabas
     let first_page = PageQuery {
         sources: vec!["a".to_owned()],
         category: Some(Category::Science),
+        duplicates: true,
         after: None,
         limit: 1,
     };

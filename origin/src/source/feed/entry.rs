@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use feed_rs::model::{Entry, MediaObject};
 use url::Url;
 
-/// `subject` is what the feed's address says of all its items; an item's own words go first.
+/// `language` is the whole feed's; `subject` is what the feed's address says of all its items; an item's own words go first.
 pub(super) fn article(
     entry: &Entry,
-    outlet: Option<&str>,
+    (outlet, language): (Option<&str>, Option<&str>),
     subject: Option<Category>,
     base: &Url,
     now: DateTime<Utc>,
@@ -44,6 +44,7 @@ pub(super) fn article(
         author: author(entry),
         url: link(entry),
         image_url: image.as_deref(),
+        language: entry.language.as_deref().or(language),
         published: entry.published.or(entry.updated),
         categories,
     };

@@ -57,6 +57,7 @@ fn article(
         author: author(item).or_else(|| author(feed)),
         url: link(item, id.as_deref()),
         image_url: image.as_deref(),
+        language: json::text(item, "language").or_else(|| json::text(feed, "language")),
         published: ["date_published", "date_modified"]
             .into_iter()
             .find_map(|key| parse_date(json::text(item, key)?)),

@@ -34,6 +34,22 @@ impl TestDatabase {
         Self { url, _folder: None }
     }
 
+    /// Runs a statement, as somebody else would.
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        use sqlx::{Connection, Executor};
+        if self.url.starts_with("postgres") {
+            let mut own = sqlx::PgConnection::connect(&self.url)
+                .await
+                .expect("a connection");
+            own.execute(statement).await.expect("the statement");
+        } else {
+            let mut own = sqlx::SqliteConnection::connect(&self.url)
+                .await
+                .expect("a connection");
+            own.execute(statement).await.expect("the statement");
+        }
+    }
+
     /// Opened, not migrated.
     pub(crate) fn open(&self) -> Database {
         let url: DatabaseUrl = self.url.parse().expect("a database URL");

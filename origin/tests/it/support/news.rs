@@ -26,6 +26,7 @@ pub(crate) fn article(path: &str, seconds: i64) -> NewArticle {
         canonical_url: CanonicalUrl::parse(&url, None).expect("a URL"),
         url,
         image_url: None,
+        language: None,
         published_at: noon() + TimeDelta::seconds(seconds),
         published_at_estimated: false,
         categories: vec![Category::General],

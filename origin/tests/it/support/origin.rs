@@ -5,9 +5,7 @@ use super::news::Script;
 use larder_origin::api::{self, App};
 use larder_origin::articles::Articles;
 use larder_origin::config::{self, Config};
-use larder_origin::http::Larder;
 use larder_origin::ingest::Ingest;
-use larder_origin::outbox::{Dispatcher, Outbox};
 use larder_origin::schedule::Schedule;
 use larder_origin::serve;
 use larder_origin::source::Source;
@@ -22,7 +20,6 @@ pub(crate) struct TestOrigin {
     pub(crate) address: SocketAddr,
     pub(crate) articles: Arc<Articles>,
     pub(crate) schedule: Schedule,
-    pub(crate) outbox: Outbox,
     _database: TestDatabase,
 }
 
@@ -39,17 +36,7 @@ impl TestOrigin {
     ) -> Self {
         let config = config(settings);
         let pool = database.migrated().await;
-        let purge_url = config.purge_url.as_ref();
-        let cache = purge_url.map(|url| Larder::new(&url.0, config.purge_token.as_ref()));
-        let outbox = match &cache {
-            Some(_) => Outbox::new(&pool),
-            None => Outbox::without_cache(&pool),
-        };
-        if let Some(cache) = cache {
-            let cache = cache.expect("a client");
-            tokio::spawn(Dispatcher::new(&outbox, cache).run(chrono::Utc::now));
-        }
-        let articles = Arc::new(Articles::with_outbox(&pool, outbox.clone()));
+        let articles = Arc::new(Articles::new(&pool));
         let sources = sources
             .iter()
             .map(|source| Arc::clone(source) as Arc<dyn Source>)
@@ -76,7 +63,6 @@ impl TestOrigin {
             address,
             articles,
             schedule,
-            outbox,
             _database: database,
         }
     }

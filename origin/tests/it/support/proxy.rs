@@ -8,12 +8,10 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, OnceLock};
 use tempfile::TempDir;
 
-/// A running proxy, with memory alone unless its arguments say otherwise. To drop it is to kill it.
+/// A running proxy, with memory alone.
 pub(crate) struct Proxy {
     /// Where clients are served.
     pub(crate) address: SocketAddr,
-    /// Where operators are served.
-    pub(crate) admin: SocketAddr,
     _child: Child,
     _folder: TempDir,
 }
@@ -46,13 +44,12 @@ impl Proxy {
                 log.push('\n');
             }
         });
-        let (address, admin) = wait_for(
+        let address = wait_for(
             || serving(&log.lock().expect("no panic while locked")),
             &log,
         );
         Self {
             address,
-            admin,
             _child: child,
             _folder: folder,
         }
@@ -60,11 +57,9 @@ impl Proxy {
 }
 
 /// What it says when it serves.
-fn serving(log: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn serving(log: &str) -> Option<SocketAddr> {
     let (_, rest) = log.split_once("serving listen=")?;
-    let (listen, rest) = rest.split_once(" admin=")?;
-    let admin = rest.split_whitespace().next()?;
-    Some((listen.trim().parse().ok()?, admin.parse().ok()?))
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// The proxy's program stands beside the origin's. `cargo test --workspace` has built it; for a run of this package alone it is

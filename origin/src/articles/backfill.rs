@@ -1,0 +1,186 @@
+//! What is computed after the fact: for articles that were stored before this was computed at all, and with a model that came
+//! later. In batches, each in a transaction of its own; what is left after an interruption is found again by what is missing.
+
+use super::Articles;
+use super::derived::{self, OwnedText, statements};
+use crate::article::{language_of, title};
+use crate::database::{Connection, DatabaseError, json, on_pool, stored_time, within};
+use crate::duplicates::{Changed, link};
+use crate::outbox;
+use crate::tag::Tag;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Articles of a batch: a matter of milliseconds for the lexicon, of a second or two for a small neural network.
+const BATCH: i64 = 100;
+
+#[derive(sqlx::FromRow)]
+struct Underived {
+    id: i64,
+    source: String,
+    outlet: Option<String>,
+    title: String,
+    description: Option<String>,
+    language: Option<String>,
+    published_at: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct DerivedInput {
+    id: i64,
+    headline: String,
+    language: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Unscored {
+    id: i64,
+    title: String,
+    description: Option<String>,
+    language: Option<String>,
+}
+
+/// A batch of articles that have been scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rescored {
+    /// Where to go on.
+    pub last: i64,
+    /// Articles that were looked at.
+    pub articles: usize,
+    /// Those of them that the model could score.
+    pub scored: usize,
+}
+
+impl Articles {
+    /// Computes for a batch of stored articles what has never been computed for them: language, headline, sentiment, words and
+    /// duplicates. Returns how many there were; none when all is done.
+    pub async fn catch_up(&self, now: DateTime<Utc>) -> Result<usize, DatabaseError> {
+        let (dialect, now) = (self.database.dialect(), stored_time(now));
+        let sql = statements(dialect);
+        let rows: Vec<Underived> = within(async {
+            Ok(on_pool!(self.database, pool => {
+                sqlx::query_as(sql.underived).bind(BATCH).fetch_all(pool).await?
+            }))
+        })
+        .await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let (derived, changed): (Vec<DerivedInput>, Vec<Changed>) = rows.iter().map(derive).unzip();
+        let texts = rows.iter().zip(&derived).map(|(row, derived)| {
+            let text = OwnedText {
+                title: row.title.clone(),
+                description: row.description.clone(),
+                language: derived.language.clone(),
+            };
+            (row.id, text)
+        });
+        let scores = derived::score(&self.scorer, texts.collect()).await;
+        let scores: Vec<_> = scores.into_iter().collect();
+        let derived = json(&derived)?;
+        within(async {
+            on_pool!(self.database, pool => {
+                let mut tx = pool.begin_with(self.database.begin_write()).await?;
+                sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
+                sqlx::query(sql.set_derived).bind(&derived).execute(&mut *tx).await?;
+                let connection = &mut Connection::from(&mut *tx);
+                derived::write_scores(connection, dialect, &*self.scorer, &scores, now).await?;
+                let texts = rows.iter().map(|row| (row.title.as_str(), row.description.as_deref()));
+                derived::write_words(connection, dialect, texts).await?;
+                let linked = link(connection, dialect, &changed, now).await?;
+                let ids = rows.iter().map(|row| row.id).chain(linked);
+                if let Some(row) = self.outbox.row(&shown_otherwise(ids))? {
+                    sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
+                }
+                tx.commit().await?;
+                Ok(())
+            })
+        })
+        .await?;
+        self.outbox.wake();
+        Ok(rows.len())
+    }
+
+    /// Scores a batch of articles after this identifier that this version of the model hasn't scored; `None` when there is none.
+    pub async fn rescore(
+        &self,
+        after: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Rescored>, DatabaseError> {
+        let (dialect, now) = (self.database.dialect(), stored_time(now));
+        let (sql, model) = (statements(dialect), self.scorer.model());
+        let rows: Vec<Unscored> = within(async {
+            Ok(on_pool!(self.database, pool => {
+                sqlx::query_as(sql.unscored).bind(after).bind(&model.name).bind(&model.version).bind(BATCH).fetch_all(pool).await?
+            }))
+        })
+        .await?;
+        let Some(last) = rows.last().map(|row| row.id) else {
+            return Ok(None);
+        };
+        let articles = rows.len();
+        let texts = rows.into_iter().map(|row| {
+            let text = OwnedText {
+                title: row.title,
+                description: row.description,
+                language: row.language,
+            };
+            (row.id, text)
+        });
+        let scores = derived::score(&self.scorer, texts.collect()).await;
+        let scores: Vec<_> = scores.into_iter().collect();
+        let ids: Vec<i64> = scores.iter().map(|(id, _)| *id).collect();
+        let ids_json = json(&ids)?;
+        within(async {
+            on_pool!(self.database, pool => {
+                let mut tx = pool.begin_with(self.database.begin_write()).await?;
+                sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
+                let connection = &mut Connection::from(&mut *tx);
+                derived::write_scores(connection, dialect, &*self.scorer, &scores, now).await?;
+                sqlx::query(sql.touch).bind(&ids_json).bind(now).execute(&mut *tx).await?;
+                if let Some(row) = self.outbox.row(&shown_otherwise(ids.into_iter()))? {
+                    sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
+                }
+                tx.commit().await?;
+                Ok(())
+            })
+        })
+        .await?;
+        self.outbox.wake();
+        let scored = scores.iter().filter(|(_, score)| score.is_some()).count();
+        Ok(Some(Rescored {
+            last,
+            articles,
+            scored,
+        }))
+    }
+}
+
+fn derive(row: &Underived) -> (DerivedInput, Changed) {
+    let headline = title::normalised(&row.title, &[row.outlet.as_deref()]);
+    let language = row
+        .language
+        .clone()
+        .or_else(|| language_of(&row.title, row.description.as_deref()));
+    let derived = DerivedInput {
+        id: row.id,
+        headline: headline.clone(),
+        language,
+    };
+    let changed = Changed {
+        id: row.id,
+        source: row.source.clone(),
+        outlet: row.outlet.clone(),
+        headline,
+        published_at: row.published_at,
+    };
+    (derived, changed)
+}
+
+/// The tags of all that shows these articles.
+fn shown_otherwise(ids: impl Iterator<Item = i64>) -> BTreeSet<Tag> {
+    ids.map(Tag::article)
+        .chain([Tag::list(), Tag::search()])
+        .collect()
+}

@@ -1,0 +1,256 @@
+//! What is computed from articles when they are stored: how they sound, which words they bring, which story they tell.
+//!
+//! Scoring happens before the transaction begins, for texts that are new or differ from what is stored; what can't be scored is
+//! logged and has no sentiment. The rest happens in the transaction: who reads the list right after it sees all or nothing.
+
+use super::input::Batch;
+use crate::article::NewArticle;
+use crate::database::{Connection, Database, DatabaseError, Dialect, json, on_connection, on_pool};
+use crate::duplicates::{Changed, link};
+use crate::search::worth_remembering;
+use crate::sentiment::{Score, Scorer, Text};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How the new and changed texts of a batch sound, by the hash of their URL; `None` for those that have no sentiment.
+#[derive(Debug, Default)]
+pub(super) struct Tones(BTreeMap<String, Option<Score>>);
+
+#[derive(sqlx::FromRow)]
+struct Stored {
+    url_hash: String,
+    title: String,
+    description: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ChangedRow {
+    url_hash: String,
+    #[sqlx(flatten)]
+    article: Changed,
+}
+
+#[derive(Serialize)]
+struct SentimentInput {
+    article_id: i64,
+    score: f64,
+    label: &'static str,
+}
+
+/// A text to be scored, owned: scoring runs where it may take its time.
+#[derive(Debug, Clone)]
+pub(super) struct OwnedText {
+    pub(super) title: String,
+    pub(super) description: Option<String>,
+    pub(super) language: Option<String>,
+}
+
+/// Scores texts away from the threads that answer requests. What fails has no score.
+pub(super) async fn score<K: Ord + Send + 'static>(
+    scorer: &Arc<dyn Scorer>,
+    texts: Vec<(K, OwnedText)>,
+) -> BTreeMap<K, Option<Score>> {
+    let scorer = Arc::clone(scorer);
+    let scored = tokio::task::spawn_blocking(move || {
+        let score = |text: &OwnedText| {
+            let text = Text {
+                title: &text.title,
+                description: text.description.as_deref(),
+                language: text.language.as_deref(),
+            };
+            scorer.score(text).unwrap_or_else(|error| {
+                tracing::warn!(%error, model = scorer.model().name, "a text could not be scored");
+                None
+            })
+        };
+        let scored = texts.into_iter().map(|(key, text)| {
+            let score = score(&text);
+            (key, score)
+        });
+        scored.collect()
+    });
+    scored.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the scorer panicked");
+        BTreeMap::new()
+    })
+}
+
+/// Scores what of a batch is new or will change.
+pub(super) async fn tones(
+    database: &Database,
+    scorer: &Arc<dyn Scorer>,
+    source: &str,
+    batch: &Batch<'_>,
+) -> Result<Tones, DatabaseError> {
+    let hashes = batch.hashes()?;
+    let stored: Vec<Stored> = on_pool!(database, pool => {
+        sqlx::query_as(statements(database.dialect()).texts).bind(&hashes).bind(source).fetch_all(pool).await?
+    });
+    let stored: BTreeMap<&str, &Stored> = stored
+        .iter()
+        .map(|row| (row.url_hash.as_str(), row))
+        .collect();
+    let changed = batch.latest().filter_map(|(hash, article)| {
+        let text = changed_text(article, stored.get(hash).copied())?;
+        Some((hash.to_owned(), text))
+    });
+    Ok(Tones(score(scorer, changed.collect()).await))
+}
+
+/// What the article's text will be, when it won't be what is stored. A description that is left out stays.
+fn changed_text(article: &NewArticle, stored: Option<&Stored>) -> Option<OwnedText> {
+    let kept = stored.and_then(|stored| stored.description.as_ref());
+    let description = article.description.as_ref().or(kept);
+    let same = stored.is_some_and(|stored| {
+        stored.title == article.title && stored.description.as_ref() == description
+    });
+    (!same).then(|| OwnedText {
+        title: article.title.clone(),
+        description: description.cloned(),
+        language: article.language.clone(),
+    })
+}
+
+/// Writes what follows from a batch of which these articles were just written. Gives those that are shown otherwise now.
+pub(super) async fn write(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+    scorer: &dyn Scorer,
+    (written, batch, at): (&[i64], &Batch<'_>, DateTime<Utc>),
+    tones: &Tones,
+) -> Result<Vec<i64>, DatabaseError> {
+    let written = json(&written)?;
+    let changed: Vec<ChangedRow> = on_connection!(connection, c => {
+        sqlx::query_as(statements(dialect).changed).bind(&written).fetch_all(&mut **c).await?
+    });
+    let scores = changed.iter().filter_map(|row| {
+        let score = tones.0.get(&row.url_hash)?;
+        Some((row.article.id, *score))
+    });
+    let scores: Vec<(i64, Option<Score>)> = scores.collect();
+    write_scores(connection, dialect, scorer, &scores, at).await?;
+    let texts = batch
+        .latest()
+        .map(|(_, article)| (article.title.as_str(), article.description.as_deref()));
+    write_words(connection, dialect, texts).await?;
+    let changed: Vec<Changed> = changed.into_iter().map(|row| row.article).collect();
+    link(connection, dialect, &changed, at).await
+}
+
+/// Takes old scores of these articles away, whichever model they are of, and writes the new ones: what is shown is of one model.
+pub(super) async fn write_scores(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+    scorer: &dyn Scorer,
+    scores: &[(i64, Option<Score>)],
+    at: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    if scores.is_empty() {
+        return Ok(());
+    }
+    let ids = json(&scores.iter().map(|(id, _)| *id).collect::<Vec<_>>())?;
+    let rows = scores.iter().filter_map(|(id, score)| {
+        score.map(|score| SentimentInput {
+            article_id: *id,
+            score: score.value,
+            label: score.label.as_str(),
+        })
+    });
+    let rows = json(&rows.collect::<Vec<_>>())?;
+    let (sql, model) = (statements(dialect), scorer.model());
+    on_connection!(connection, c => {
+        sqlx::query(sql.forget_scores).bind(&ids).execute(&mut **c).await?;
+        sqlx::query(sql.add_scores).bind(&rows).bind(&model.name).bind(&model.version).bind(at).execute(&mut **c).await?;
+    });
+    Ok(())
+}
+
+/// Adds the words that nobody has written before.
+pub(super) async fn write_words<'a>(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+    texts: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<(), DatabaseError> {
+    let words: BTreeSet<String> = texts
+        .flat_map(|(title, description)| [Some(title), description])
+        .flatten()
+        .flat_map(worth_remembering)
+        .collect();
+    let words = json(&words)?;
+    on_connection!(connection, c => {
+        sqlx::query(statements(dialect).add_words).bind(&words).execute(&mut **c).await?;
+    });
+    Ok(())
+}
+
+/// The statements in one dialect.
+pub(super) struct Statements {
+    texts: &'static str,
+    changed: &'static str,
+    forget_scores: &'static str,
+    add_scores: &'static str,
+    add_words: &'static str,
+    /// Articles of which nothing has been computed yet.
+    pub(super) underived: &'static str,
+    pub(super) set_derived: &'static str,
+    pub(super) touch: &'static str,
+    /// Articles that this version of the model hasn't scored, after this identifier.
+    pub(super) unscored: &'static str,
+}
+
+macro_rules! statements {
+    (texts: $texts:literal, ids: $ids:literal, scores: $scores:literal, derived: $derived:literal $(,)?) => {
+        Statements {
+            texts: concat!(
+                "SELECT a.url_hash, a.title, a.description FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
+            ),
+            changed: concat!(
+                "SELECT a.url_hash, a.id, a.source, a.outlet, a.headline, a.published_at FROM articles a ",
+                "WHERE a.headline IS NOT NULL AND a.id IN (", $ids, ")"
+            ),
+            forget_scores: concat!("DELETE FROM article_sentiments WHERE article_id IN (", $ids, ")"),
+            add_scores: concat!(
+                "INSERT INTO article_sentiments (article_id, model, version, score, label, scored_at) ",
+                "SELECT i.article_id, $2, $3, i.score, i.label, $4 FROM ", $scores,
+                " WHERE EXISTS (SELECT 1 FROM articles a WHERE a.id = i.article_id) ",
+                "ON CONFLICT (article_id, model) DO UPDATE SET version = excluded.version, score = excluded.score, ",
+                "label = excluded.label, scored_at = excluded.scored_at"
+            ),
+            add_words: concat!(
+                "INSERT INTO search_words (word) ", $texts, " WHERE true ORDER BY 1 ON CONFLICT DO NOTHING"
+            ),
+            underived: "SELECT id, source, outlet, title, description, language, published_at FROM articles \
+                WHERE headline IS NULL ORDER BY id LIMIT $1",
+            set_derived: concat!(
+                "UPDATE articles SET headline = i.headline, language = i.language FROM ", $derived, " WHERE articles.id = i.id"
+            ),
+            touch: concat!("UPDATE articles SET updated_at = $2 WHERE id IN (", $ids, ")"),
+            unscored: "SELECT a.id, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
+                (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id AND s.model = $2 AND s.version = $3) \
+                ORDER BY a.id LIMIT $4",
+        }
+    };
+}
+
+pub(super) fn statements(dialect: Dialect) -> &'static Statements {
+    static POSTGRES: Statements = statements! {
+        texts: "SELECT jsonb_array_elements_text(CAST($1 AS jsonb))",
+        ids: "SELECT CAST(jsonb_array_elements_text(CAST($1 AS jsonb)) AS bigint)",
+        scores: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (article_id bigint, score double precision, label text)",
+        derived: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (id bigint, headline text, language text)",
+    };
+    static SQLITE: Statements = statements! {
+        texts: "SELECT value FROM json_each($1)",
+        ids: "SELECT value FROM json_each($1)",
+        scores: "(SELECT value ->> 'article_id' AS article_id, CAST(value ->> 'score' AS real) AS score, \
+            value ->> 'label' AS label FROM json_each($1)) AS i",
+        derived: "(SELECT value ->> 'id' AS id, value ->> 'headline' AS headline, value ->> 'language' AS language \
+            FROM json_each($1)) AS i",
+    };
+    match dialect {
+        Dialect::Postgres => &POSTGRES,
+        Dialect::Sqlite => &SQLITE,
+    }
+}

@@ -1,0 +1,167 @@
+//! The statements of the search. Those that find are put together from the filters that are asked for, out of constant parts:
+//! a filter that stands in a statement without being asked for would spoil its plan.
+//!
+//! On PostgreSQL the index (`search`, `week`, `source`) is asked for one week after the other, newest first, until there is
+//! enough: the posting list of a common word is entered only where the week's own list is. So a word that every third article
+//! has costs a few weeks' worth of it, and a rare one a descent into the index for each week. The weeks that there are come from
+//! the index on time, one look for each.
+
+use super::Filters;
+use crate::articles::article_columns;
+use crate::database::Dialect;
+use chrono::{DateTime, Utc};
+
+/// 2000-01-01 00:00 UTC.
+const WEEKS_BEGIN_SECS: i64 = 946_684_800;
+const WEEK_SECS: i64 = 7 * 24 * 3600;
+
+/// The week of a time, as the database computes it: since 2000-01-01, what lies before in the first one.
+pub(crate) fn week(time: DateTime<Utc>) -> i32 {
+    let weeks = (time.timestamp() - WEEKS_BEGIN_SECS).div_euclid(WEEK_SECS);
+    i32::try_from(weeks.max(0)).unwrap_or(i32::MAX)
+}
+
+/// Who has the words. $1 words for the index, $2 the whole question, $3 sources, $4 rows at most, ($5, $6) exclusive beginning,
+/// ($7, $8) inclusive end, $9 its week, $10 the one source, $11 category, $12 language, $13 sentiment.
+pub(super) fn candidates(dialect: Dialect, filters: &Filters) -> String {
+    match dialect {
+        Dialect::Postgres => postgres(filters),
+        Dialect::Sqlite => sqlite(filters),
+    }
+}
+
+fn postgres(filters: &Filters) -> String {
+    let sources = "SELECT jsonb_array_elements_text(CAST($3 AS jsonb))";
+    let (own, shown) = (
+        conditions("a", filters, sources),
+        conditions("r", filters, sources),
+    );
+    let unless_duplicate = if filters.duplicates {
+        String::new()
+    } else {
+        format!(
+            " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of \
+             AND r.search @@ (SELECT exact FROM asked) AND (r.published_at, r.id) >= ($7, $8) AND r.published_at <= $5{shown}))"
+        )
+    };
+    format!(
+        "WITH RECURSIVE asked AS MATERIALIZED ( \
+             SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
+         weeks (week) AS ( \
+             (SELECT n.week FROM articles n WHERE n.published_at <= $5 ORDER BY n.published_at DESC, n.id DESC LIMIT 1) \
+             UNION ALL \
+             SELECT (SELECT n.week FROM articles n \
+                     WHERE n.published_at < timestamptz '2000-01-01 00:00:00+00' + w.week * interval '7 days' \
+                     ORDER BY n.published_at DESC, n.id DESC LIMIT 1) \
+             FROM weeks w WHERE w.week > $9), \
+         candidates AS ( \
+             SELECT f.id, f.published_at FROM weeks w CROSS JOIN LATERAL ( \
+                 SELECT a.id, a.published_at FROM articles a \
+                 WHERE a.search @@ (SELECT wide FROM asked) AND a.week = w.week \
+                 AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8){own}{unless_duplicate} \
+                 ORDER BY a.published_at DESC, a.id DESC LIMIT $4) f \
+             LIMIT $4) \
+         SELECT c.id, c.published_at, CASE WHEN a.search @@ (SELECT exact FROM asked) \
+         THEN CAST(ts_rank(a.search, (SELECT exact FROM asked), 1) AS double precision) END AS rank \
+         FROM candidates c JOIN articles a ON a.id = c.id ORDER BY c.published_at DESC, c.id DESC"
+    )
+}
+
+fn sqlite(filters: &Filters) -> String {
+    let sources = "SELECT value FROM json_each($3)";
+    let (own, shown) = (
+        conditions("a", filters, sources),
+        conditions("r", filters, sources),
+    );
+    let unless_duplicate = if filters.duplicates {
+        String::new()
+    } else {
+        format!(
+            " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of \
+             AND r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2) \
+             AND (r.published_at, r.id) >= ($7, $8) AND r.published_at <= $5{shown}))"
+        )
+    };
+    // bm25 is the smaller the better.
+    format!(
+        "SELECT a.id, a.published_at, -bm25(articles_search, 10.0, 4.0, 1.0) AS rank \
+         FROM articles_search JOIN articles a ON a.id = articles_search.rowid \
+         WHERE articles_search MATCH $2 AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8)\
+         {own}{unless_duplicate} ORDER BY a.published_at DESC, a.id DESC LIMIT $4"
+    )
+}
+
+/// What the filters ask of an article.
+fn conditions(article: &str, filters: &Filters, sources: &str) -> String {
+    let mut conditions = match filters.sources.as_slice() {
+        // One source is in the index of words, and finds its articles there.
+        [_] => format!(" AND {article}.source = $10"),
+        _ => format!(" AND {article}.source IN ({sources})"),
+    };
+    if filters.category.is_some() {
+        conditions += &format!(
+            " AND EXISTS (SELECT 1 FROM article_categories k WHERE k.article_id = {article}.id AND k.category = $11)"
+        );
+    }
+    if filters.language.is_some() {
+        conditions += &format!(" AND {article}.language = $12");
+    }
+    if filters.sentiment.is_some() {
+        conditions += &format!(
+            " AND (SELECT s.label FROM article_sentiments s WHERE s.article_id = {article}.id \
+             ORDER BY s.scored_at DESC LIMIT 1) = $13"
+        );
+    }
+    conditions
+}
+
+/// The articles with the identifiers $1, in any order.
+pub(super) fn rows(dialect: Dialect) -> String {
+    let ids = match dialect {
+        Dialect::Postgres => "SELECT CAST(jsonb_array_elements_text(CAST($1 AS jsonb)) AS bigint)",
+        Dialect::Sqlite => "SELECT value FROM json_each($1)",
+    };
+    let columns = article_columns(dialect);
+    format!("SELECT {columns} FROM articles a WHERE a.id IN ({ids})")
+}
+
+/// Titles and excerpts of the articles $1 with what matches $2 between two control characters, which no stored text has.
+pub(super) fn marks(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            "SELECT a.id, \
+             ts_headline('english', a.title, q.query, E'StartSel=\"\\x02\", StopSel=\"\\x03\", HighlightAll=true') AS title, \
+             ts_headline('english', left(concat_ws(' … ', a.description, a.content), 2000), q.query, \
+                 E'StartSel=\"\\x02\", StopSel=\"\\x03\", MaxFragments=1, MaxWords=40, MinWords=20') AS text \
+             FROM articles a, (SELECT websearch_to_tsquery('english', $2) AS query) q \
+             WHERE a.id IN (SELECT CAST(jsonb_array_elements_text(CAST($1 AS jsonb)) AS bigint))"
+        }
+        Dialect::Sqlite => {
+            "SELECT s.rowid AS id, highlight(articles_search, 0, char(2), char(3)) AS title, \
+             CASE WHEN instr(highlight(articles_search, 1, char(2), char(3)), char(2)) OR a.content IS NULL \
+             THEN snippet(articles_search, 1, char(2), char(3), '…', 40) \
+             ELSE snippet(articles_search, 2, char(2), char(3), '…', 40) END AS text \
+             FROM articles_search s JOIN articles a ON a.id = s.rowid \
+             WHERE s.articles_search MATCH $2 AND s.rowid IN (SELECT value FROM json_each($1))"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weeks_begin_with_the_year_2000_and_what_lies_before_is_in_the_first() {
+        for (time, expected) in [
+            ("2000-01-01T00:00:00Z", 0),
+            ("2000-01-07T23:59:59.999Z", 0),
+            ("2000-01-08T00:00:00Z", 1),
+            ("1999-12-31T23:59:59Z", 0),
+            ("0001-01-01T00:00:00Z", 0),
+            ("2026-11-22T00:00:00Z", 1403),
+        ] {
+            assert_eq!(week(time.parse().expect("a time")), expected, "{time}");
+        }
+    }
+}

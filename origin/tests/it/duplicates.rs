@@ -1,0 +1,327 @@
+//! Articles that tell the same story: linked over sources, shown once, never lost. On PostgreSQL and on SQLite.
+
+use crate::support::database::{TestDatabase, on_both_databases};
+use crate::support::http::get;
+use crate::support::news::{Act, Script, article, noon};
+use crate::support::origin::TestOrigin;
+use chrono::TimeDelta;
+use larder_origin::article::{CanonicalUrl, NewArticle};
+use larder_origin::articles::{Answer, Article, Articles, PageQuery};
+use std::collections::BTreeMap;
+
+on_both_databases!(
+    the_same_address_at_two_sources_is_one_story,
+    alike_headlines_of_two_sources_are_one_story,
+    one_publisher_under_two_addresses_is_one_story,
+    other_stories_stay_apart,
+    the_earliest_is_shown_whichever_came_first,
+    three_sources_make_one_group_without_chains,
+    a_headline_that_changes_leaves_its_group,
+    when_the_shown_one_is_deleted_the_next_takes_its_place,
+    batches_at_the_same_time_make_one_group,
+    a_list_shows_a_story_once_and_tells_where_else_it_stands,
+    a_batch_of_one_headline_is_linked_at_once,
+);
+
+const HEADLINE: &str = "Harbour plan to be drawn up for the northern district";
+
+fn titled(path: &str, hours: i64, title: &str) -> NewArticle {
+    NewArticle {
+        title: title.to_owned(),
+        ..article(path, hours * 3600)
+    }
+}
+
+async fn store(articles: &Articles, source: &str, batch: &[NewArticle]) {
+    let answer = Answer {
+        source,
+        category: None,
+        outcome: "ok",
+        by_category: true,
+        articles: batch,
+        asked_at: noon(),
+        stored_at: noon(),
+        ask_again_at: noon() + TimeDelta::minutes(5),
+    };
+    articles.store(&answer).await.expect("stored");
+}
+
+/// All articles of these sources by source and title.
+async fn all(articles: &Articles, sources: &[&str]) -> Vec<Article> {
+    let query = PageQuery {
+        sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+        category: None,
+        duplicates: true,
+        after: None,
+        limit: 100,
+    };
+    articles.page(&query).await.expect("a page").articles
+}
+
+/// Which source's article stands for the one of each source; its own where it is shown.
+async fn shown(articles: &Articles, sources: &[&str]) -> BTreeMap<String, String> {
+    let all = all(articles, sources).await;
+    let source_of = |id: i64| {
+        all.iter()
+            .find(|article| article.id == id)
+            .map(|article| article.source.clone())
+            .expect("a stored article")
+    };
+    all.iter()
+        .map(|article| {
+            let shown = article.duplicate_of.unwrap_or(article.id);
+            (article.source.clone(), source_of(shown))
+        })
+        .collect()
+}
+
+fn of(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(source, shown)| ((*source).to_owned(), (*shown).to_owned()))
+        .collect()
+}
+
+async fn the_same_address_at_two_sources_is_one_story(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut shared = titled("shared", 0, "One headline");
+    store(&articles, "a", std::slice::from_ref(&shared)).await;
+    shared.title = "Altogether other words".to_owned();
+    shared.url = "https://news.example/shared?utm_source=x".to_owned();
+    shared.canonical_url = CanonicalUrl::parse(&shared.url, None).expect("a URL");
+    shared.published_at += TimeDelta::days(30);
+    store(&articles, "b", &[shared]).await;
+    assert_eq!(
+        shown(&articles, &["a", "b"]).await,
+        of(&[("a", "a"), ("b", "a")])
+    );
+}
+
+async fn alike_headlines_of_two_sources_are_one_story(database: TestDatabase) {
+    let rows = [
+        (
+            HEADLINE,
+            "Harbour plan to be drawn up for northern district - The Example",
+        ),
+        (
+            "PHOTOS: How nine families cope when they can't afford three meals a day",
+            "How nine families cope when they can’t afford three meals a day",
+        ),
+        (
+            "Quake of magnitude 7.1 hits southern islands, tsunami warning issued",
+            "Tsunami warning issued: quake of magnitude 7.1 hits southern islands",
+        ),
+    ];
+    let articles = database.articles().await;
+    for (n, (one, other)) in rows.iter().enumerate() {
+        let (a, b) = (format!("a{n}"), format!("b{n}"));
+        store(&articles, &a, &[titled(&format!("{n}/one"), 0, one)]).await;
+        store(&articles, &b, &[titled(&format!("{n}/other"), 40, other)]).await;
+        let shown = shown(&articles, &[&a, &b]).await;
+        assert_eq!(shown, of(&[(&a, &a), (&b, &a)]), "{one} / {other}");
+    }
+}
+
+/// As aggregators give them: one outlet's story twice in one answer, under two addresses, at the same time.
+async fn one_publisher_under_two_addresses_is_one_story(database: TestDatabase) {
+    let articles = database.articles().await;
+    let batch = [
+        titled("news/harbour-plan.ece", 0, HEADLINE),
+        titled("news/national/harbour-plan.ece", 0, HEADLINE),
+        // The column of the next day has the same name.
+        titled("columns/1", 0, "What to know before the markets open"),
+        titled("columns/2", 24, "What to know before the markets open"),
+    ];
+    store(&articles, "a", &batch).await;
+    let all = all(&articles, &["a"]).await;
+    let hidden: Vec<&str> = all
+        .iter()
+        .filter(|article| article.duplicate_of.is_some())
+        .map(|article| article.title.as_str())
+        .collect();
+    assert_eq!(hidden, [HEADLINE]);
+}
+
+async fn other_stories_stay_apart(database: TestDatabase) {
+    let rows = [
+        (
+            "Trump says deal is close after night of talks",
+            "Biden says deal is close after night of talks",
+            0,
+        ),
+        (
+            "Trump says he will meet the Chinese president next week in South Korea for talks on trade and tariffs",
+            "Biden says he will meet the Chinese president next week in South Korea for talks on trade and tariffs",
+            0,
+        ),
+        (
+            "Bitcoin falls below one hundred thousand dollars as traders wait",
+            "Bitcoin rises above one hundred thousand dollars as traders wait",
+            0,
+        ),
+        ("Morning briefing today", "Morning briefing today", 0),
+        // Alike, but a week apart.
+        (HEADLINE, HEADLINE, 24 * 7),
+    ];
+    let articles = database.articles().await;
+    for (n, (one, other, hours)) in rows.iter().enumerate() {
+        let (a, b) = (format!("a{n}"), format!("b{n}"));
+        store(&articles, &a, &[titled(&format!("{n}/one"), 0, one)]).await;
+        store(
+            &articles,
+            &b,
+            &[titled(&format!("{n}/other"), *hours, other)],
+        )
+        .await;
+        let shown = shown(&articles, &[&a, &b]).await;
+        assert_eq!(shown, of(&[(&a, &a), (&b, &b)]), "{one} / {other}");
+    }
+}
+
+async fn the_earliest_is_shown_whichever_came_first(database: TestDatabase) {
+    let articles = database.articles().await;
+    store(&articles, "later", &[titled("l", 10, HEADLINE)]).await;
+    store(&articles, "earlier", &[titled("e", 0, HEADLINE)]).await;
+    let expected = of(&[("later", "earlier"), ("earlier", "earlier")]);
+    assert_eq!(shown(&articles, &["later", "earlier"]).await, expected);
+}
+
+async fn three_sources_make_one_group_without_chains(database: TestDatabase) {
+    let articles = database.articles().await;
+    for (source, hours) in [("c", 20), ("b", 10), ("a", 0), ("d", 30)] {
+        store(&articles, source, &[titled(source, hours, HEADLINE)]).await;
+    }
+    let expected = of(&[("a", "a"), ("b", "a"), ("c", "a"), ("d", "a")]);
+    let sources = ["a", "b", "c", "d"];
+    assert_eq!(shown(&articles, &sources).await, expected);
+    let all = all(&articles, &sources).await;
+    let first = all.iter().find(|article| article.source == "a").expect("a");
+    let also: Vec<&str> = first
+        .also_at
+        .iter()
+        .map(|other| other.source.as_str())
+        .collect();
+    assert_eq!(also, ["b", "c", "d"]);
+}
+
+async fn a_headline_that_changes_leaves_its_group(database: TestDatabase) {
+    let articles = database.articles().await;
+    store(&articles, "a", &[titled("a", 0, HEADLINE)]).await;
+    store(&articles, "b", &[titled("b", 1, HEADLINE)]).await;
+    store(
+        &articles,
+        "b",
+        &[titled(
+            "b",
+            1,
+            "Harbour plan shelved after the storm of last night",
+        )],
+    )
+    .await;
+    assert_eq!(
+        shown(&articles, &["a", "b"]).await,
+        of(&[("a", "a"), ("b", "b")])
+    );
+    store(&articles, "b", &[titled("b", 1, HEADLINE)]).await;
+    assert_eq!(
+        shown(&articles, &["a", "b"]).await,
+        of(&[("a", "a"), ("b", "a")])
+    );
+}
+
+async fn when_the_shown_one_is_deleted_the_next_takes_its_place(database: TestDatabase) {
+    let articles = database.articles().await;
+    let sources = ["a", "b", "c", "d"];
+    for (hours, source) in [0, 1, 2, 3].into_iter().zip(sources) {
+        store(&articles, source, &[titled(source, hours, HEADLINE)]).await;
+    }
+    database
+        .execute("DELETE FROM articles WHERE source = 'a'")
+        .await;
+    let expected = of(&[("b", "b"), ("c", "b"), ("d", "b")]);
+    assert_eq!(shown(&articles, &sources).await, expected);
+    // Both at once.
+    database
+        .execute("DELETE FROM articles WHERE source IN ('b', 'c')")
+        .await;
+    assert_eq!(shown(&articles, &sources).await, of(&[("d", "d")]));
+}
+
+async fn batches_at_the_same_time_make_one_group(database: TestDatabase) {
+    let articles = database.articles().await;
+    let sources: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
+    let stores = sources.iter().zip(0..).map(|(source, n)| {
+        let articles = &articles;
+        async move {
+            let batch = [
+                titled(&format!("{source}/x"), n, HEADLINE),
+                titled("everywhere", n, "Some other words that all have in common"),
+            ];
+            store(articles, source, &batch).await;
+        }
+    });
+    futures_util::future::join_all(stores).await;
+    let names: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let all = all(&articles, &names).await;
+    let shown: Vec<&Article> = all
+        .iter()
+        .filter(|article| article.duplicate_of.is_none())
+        .collect();
+    assert_eq!((all.len(), shown.len()), (16, 2));
+    assert!(
+        shown.iter().all(|article| article.source == "s0"),
+        "{shown:?}"
+    );
+}
+
+async fn a_list_shows_a_story_once_and_tells_where_else_it_stands(database: TestDatabase) {
+    let sources = [
+        Script::new(
+            "a",
+            Act::Give(vec![titled("a", 0, HEADLINE), titled("x", 1, "Only here")]),
+        ),
+        Script::new("b", Act::Give(vec![titled("b", 2, HEADLINE)])),
+    ];
+    let origin = TestOrigin::with(database, &sources, &[]).await;
+    for (target, total) in [
+        ("/articles", 2),
+        ("/articles?category=general", 2),
+        ("/articles?source=b", 1),
+        ("/articles?source=a", 2),
+    ] {
+        let page = get(origin.address, target).await.json();
+        assert_eq!(page["total"], total, "{target}");
+        assert_eq!(
+            page["articles"].as_array().map(Vec::len),
+            Some(total),
+            "{target}"
+        );
+    }
+    let page = get(origin.address, "/articles").await.json();
+    let article = page["articles"]
+        .as_array()
+        .and_then(|articles| articles.iter().find(|article| article["title"] == HEADLINE))
+        .expect("the story");
+    assert_eq!(article["source"], "a");
+    assert_eq!(article["also_at"][0]["source"], "b");
+    assert_eq!(article["also_at"][0]["url"], "https://news.example/b");
+    let hidden = article["also_at"][0]["id"].as_i64().expect("an id");
+    let hidden = get(origin.address, &format!("/articles/{hidden}"))
+        .await
+        .json();
+    assert_eq!(hidden["duplicate_of"], article["id"]);
+}
+
+async fn a_batch_of_one_headline_is_linked_at_once(database: TestDatabase) {
+    let articles = database.articles().await;
+    let batch: Vec<NewArticle> = (0..100)
+        .map(|n| NewArticle {
+            outlet: Some(format!("Outlet {n}")),
+            ..titled(&format!("n/{n}"), n % 24, HEADLINE)
+        })
+        .collect();
+    store(&articles, "a", &batch).await;
+    let all = all(&articles, &["a"]).await;
+    let shown = all.iter().filter(|article| article.duplicate_of.is_none());
+    assert_eq!((all.len(), shown.count()), (100, 1));
+}
