@@ -126,7 +126,7 @@ fn key(fields: &HeaderMap) -> Result<Option<&str>, Vec<ParameterFault>> {
     match fits {
         true => Ok(Some(bare)),
         false => Err(fault(
-            "must be 1 to 255 visible ASCII characters, as in a UUID",
+            "must be 1 to 255 visible ASCII characters other than quotation mark, backslash and comma, as in a UUID",
         )),
     }
 }
