@@ -43,6 +43,11 @@ impl Tag {
         Self(format!("article:{id}"))
     }
 
+    /// The one answer that is all about this article. Lists that show it do not bear this tag.
+    pub fn page(id: i64) -> Self {
+        Self(format!("page:{id}"))
+    }
+
     /// What is of this source.
     pub fn source(name: &str) -> Self {
         Self(format!("source:{}", safe(name)))

@@ -109,6 +109,7 @@ pub(super) async fn one(
         .ok_or(ApiError::ArticleNotFound)?;
     app.articles_shared()
         .tagged([Tag::article(id), Tag::source(&article.source)])
+        .showing([Tag::page(id)])
         .modified(Some(article.updated_at))
         .json(&article)
 }

@@ -32,8 +32,10 @@ impl Change<'_> {
     pub(super) fn outdated(&self) -> BTreeSet<Tag> {
         let mut tags = BTreeSet::new();
         if self.has_articles() {
+            // The list that is being made of a first answer shows them: it must not go with them.
+            let named = if self.first { Tag::page } else { Tag::article };
             let articles = self.written.iter().chain(self.moved);
-            tags.extend(articles.map(|id| Tag::article(*id)));
+            tags.extend(articles.map(|id| named(*id)));
             tags.extend([Tag::search(), Tag::sources()]);
         }
         if self.first {
@@ -143,7 +145,8 @@ mod tests {
         for other in [None, Some(Category::World)] {
             assert!(tags.contains(&Tag::category(other)), "{other:?}");
         }
-        assert!(tags.contains(&Tag::article(7)) && tags.contains(&Tag::search()));
+        assert!(tags.contains(&Tag::page(7)) && tags.contains(&Tag::search()));
+        assert!(!tags.contains(&Tag::article(7)));
     }
 
     #[test]
@@ -153,7 +156,7 @@ mod tests {
             first: true,
             ..again(&answer, "ok", &[7])
         };
-        let expected = [Tag::article(7), Tag::search(), Tag::sources()];
+        let expected = [Tag::page(7), Tag::search(), Tag::sources()];
         assert_eq!(change.outdated(), expected.into());
     }
 }

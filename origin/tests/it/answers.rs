@@ -36,7 +36,12 @@ const ENDPOINTS: &[(&str, &str, &str, &str)] = &[
         FIVE_MINUTES,
         "article:1, category:general, list, source:a",
     ),
-    ("/articles/1", JSON, FIVE_MINUTES, "article:1, source:a"),
+    (
+        "/articles/1",
+        JSON,
+        FIVE_MINUTES,
+        "article:1, page:1, source:a",
+    ),
     (
         "/sources",
         JSON,

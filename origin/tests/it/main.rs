@@ -4,6 +4,7 @@ mod accounts;
 mod answers;
 mod articles;
 mod board;
+mod cached;
 mod duplicates;
 mod env_example;
 mod ingest;

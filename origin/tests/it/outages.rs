@@ -1,11 +1,16 @@
 //! PostgreSQL goes away and comes back.
 
+use crate::support::cache::TestCache;
 use crate::support::database::TestDatabase;
 use crate::support::http::get;
-use crate::support::news::{Act, Script, article};
+use crate::support::news::{Act, Script, article, noon};
 use crate::support::origin::TestOrigin;
 use crate::support::postgres::Postgres;
 use crate::support::until;
+use larder_origin::articles::{Answer, Articles};
+use larder_origin::database::DatabaseError;
+use larder_origin::outbox::{Dispatcher, Outbox};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,4 +113,82 @@ async fn a_database_that_falls_silent_in_the_middle_of_a_statement_is_not_waited
         get(origin.address, "/articles/1").await.status == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_middle_of_storing_leaves_nothing_half_written_and_what_was_queued_is_told()
+{
+    use sqlx::{ConnectOptions, Row};
+    let postgres = Postgres::start();
+    let url = postgres.database().await;
+    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
+    let database = TestDatabase::at(url);
+    let pool = database.migrated().await;
+    let (outbox, cache) = (Outbox::new(&pool), TestCache::well());
+    let articles = Arc::new(Articles::with_outbox(&pool, outbox.clone()));
+    let store = |path: &'static str| {
+        let articles = Arc::clone(&articles);
+        async move {
+            let answer = Answer {
+                source: "a",
+                category: None,
+                by_category: true,
+                outcome: "ok",
+                articles: &[article(path, 0)],
+                asked_at: noon(),
+                stored_at: noon(),
+                ask_again_at: noon(),
+            };
+            articles.store(&answer).await
+        }
+    };
+    store("first").await.expect("stored");
+    store("second").await.expect("stored");
+    let waiting = outbox.waiting().await.expect("a count");
+
+    // A lock stops the third transaction when its article is written and its categories are not.
+    let mut locker = options.connect().await.expect("a connection");
+    sqlx::raw_sql("BEGIN; LOCK TABLE article_categories IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut locker)
+        .await
+        .expect("a lock");
+    let storing = tokio::spawn(store("third"));
+    let locker = tokio::sync::Mutex::new(locker);
+    until("the transaction waits", || async {
+        let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let row = sqlx::query(waiters)
+            .fetch_one(&mut *locker.lock().await)
+            .await;
+        row.expect("a count").get::<i64, _>(0) > 0
+    })
+    .await;
+    postgres.stop();
+    let failed = storing.await.expect("no panic");
+    assert!(
+        matches!(failed, Err(DatabaseError::Unavailable(_))),
+        "{failed:?}"
+    );
+    postgres.start_again();
+    until("the database is back", || async {
+        pool.ping().await.is_ok()
+    })
+    .await;
+    assert_eq!(
+        articles.counts().await.expect("counts"),
+        [("a".to_owned(), 2)]
+    );
+    assert_eq!(outbox.waiting().await.expect("a count"), waiting);
+
+    cache.refuse(true);
+    let dispatcher = tokio::spawn(Dispatcher::new(&outbox, cache.clone()).run(chrono::Utc::now));
+    until("the cache refuses", || async { cache.asked() > 0 }).await;
+    postgres.stop();
+    cache.refuse(false);
+    postgres.start_again();
+    until("all is told", || async {
+        outbox.waiting().await.is_ok_and(|waiting| waiting == 0)
+    })
+    .await;
+    assert!(cache.told().iter().any(|tags| tags.contains("list")));
+    dispatcher.abort();
 }

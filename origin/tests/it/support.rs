@@ -2,12 +2,14 @@
 
 pub(crate) mod cache;
 pub(crate) mod database;
+pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod news;
 pub(crate) mod origin;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod redis;
 
 use std::future::Future;
 use std::time::Duration;

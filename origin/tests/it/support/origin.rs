@@ -5,7 +5,9 @@ use super::news::Script;
 use larder_origin::api::{self, App};
 use larder_origin::articles::Articles;
 use larder_origin::config::{self, Config};
+use larder_origin::http::Larder;
 use larder_origin::ingest::Ingest;
+use larder_origin::outbox::{Dispatcher, Outbox};
 use larder_origin::schedule::Schedule;
 use larder_origin::serve;
 use larder_origin::source::Source;
@@ -20,6 +22,7 @@ pub(crate) struct TestOrigin {
     pub(crate) address: SocketAddr,
     pub(crate) articles: Arc<Articles>,
     pub(crate) schedule: Schedule,
+    pub(crate) outbox: Outbox,
     _database: TestDatabase,
 }
 
@@ -36,7 +39,17 @@ impl TestOrigin {
     ) -> Self {
         let config = config(settings);
         let pool = database.migrated().await;
-        let articles = Arc::new(Articles::new(&pool));
+        let purge_url = config.purge_url.as_ref();
+        let cache = purge_url.map(|url| Larder::new(&url.0, config.purge_token.as_ref()));
+        let outbox = match &cache {
+            Some(_) => Outbox::new(&pool),
+            None => Outbox::without_cache(&pool),
+        };
+        if let Some(cache) = cache {
+            let cache = cache.expect("a client");
+            tokio::spawn(Dispatcher::new(&outbox, cache).run(chrono::Utc::now));
+        }
+        let articles = Arc::new(Articles::with_outbox(&pool, outbox.clone()));
         let sources = sources
             .iter()
             .map(|source| Arc::clone(source) as Arc<dyn Source>)
@@ -63,6 +76,7 @@ impl TestOrigin {
             address,
             articles,
             schedule,
+            outbox,
             _database: database,
         }
     }

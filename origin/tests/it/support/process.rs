@@ -88,7 +88,8 @@ impl Process {
     }
 }
 
-pub(super) fn with_keeper(program: &Command, folder: &Path) -> Command {
+/// `sh` ends the program when this process ends, in whatever way: its own standard input closes then. Arguments are the program's.
+pub(crate) fn with_keeper(program: &Command, folder: &Path) -> Command {
     const KEEPER: &str = r#"
 "$0" "$@" </dev/null & pid=$!
 { while read -r word; do kill -TERM $pid; done; kill -KILL $pid 2>/dev/null; } <&3 & reader=$!
@@ -125,7 +126,7 @@ fn listening_address(log: &str) -> Option<SocketAddr> {
     line["address"].as_str()?.parse().ok()
 }
 
-pub(super) fn wait_for<T>(mut ready: impl FnMut() -> Option<T>, log: &Mutex<String>) -> T {
+pub(crate) fn wait_for<T>(mut ready: impl FnMut() -> Option<T>, log: &Mutex<String>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = ready() {

@@ -8,10 +8,12 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, OnceLock};
 use tempfile::TempDir;
 
-/// A running proxy, with memory alone.
+/// A running proxy, with memory alone unless its arguments say otherwise. To drop it is to kill it.
 pub(crate) struct Proxy {
     /// Where clients are served.
     pub(crate) address: SocketAddr,
+    /// Where operators are served.
+    pub(crate) admin: SocketAddr,
     _child: Child,
     _folder: TempDir,
 }
@@ -44,12 +46,13 @@ impl Proxy {
                 log.push('\n');
             }
         });
-        let address = wait_for(
+        let (address, admin) = wait_for(
             || serving(&log.lock().expect("no panic while locked")),
             &log,
         );
         Self {
             address,
+            admin,
             _child: child,
             _folder: folder,
         }
@@ -57,9 +60,11 @@ impl Proxy {
 }
 
 /// What it says when it serves.
-fn serving(log: &str) -> Option<SocketAddr> {
+fn serving(log: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (_, rest) = log.split_once("serving listen=")?;
-    rest.split_whitespace().next()?.parse().ok()
+    let (listen, rest) = rest.split_once(" admin=")?;
+    let admin = rest.split_whitespace().next()?;
+    Some((listen.trim().parse().ok()?, admin.parse().ok()?))
 }
 
 /// The proxy's program stands beside the origin's. `cargo test --workspace` has built it; for a run of this package alone it is
