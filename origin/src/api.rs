@@ -12,6 +12,8 @@
 //! | `/views` | `POST` counts a look at a page | not at all |
 //! | `/auth/register`, `/auth/login`, `/auth/logout` | `POST`: an account, a session, its end | not at all |
 //! | `/me`, `/me/preferences`, `/me/preferences/{key}`, `/me/feed` | what belongs to who is signed in | private, not at all |
+//! | `/auth/reddit`, `/auth/reddit/login`, `/auth/reddit/callback` | a person's Reddit account: whether, how, and back from there | not at all |
+//! | `/me/reddit` | what that account has chosen to read | not at all |
 //! | `/health/live`, `/health/ready`, `/health` | whether the process runs; whether it can answer | not at all |
 //! | `/openapi.json`, `/docs` | this interface, for programs and for people | 1 h |
 //!
@@ -39,6 +41,7 @@ mod limit;
 mod messages;
 mod params;
 mod people;
+mod reddit;
 mod refresh;
 mod search;
 mod sources;
@@ -51,6 +54,7 @@ use crate::articles::Articles;
 use crate::config::Config;
 use crate::database::Database;
 use crate::ingest::Ingest;
+use crate::reddit::Connections;
 use crate::refreshes::Refreshes;
 use crate::search::Search;
 use axum::Router;
@@ -78,6 +82,8 @@ pub struct App {
     trusted_proxies: Vec<IpNet>,
     limiter: Option<Mutex<Limiter>>,
     people: People,
+    /// `None` when people's Reddit accounts cannot be connected here.
+    connections: Option<Connections>,
 }
 
 impl App {
@@ -99,6 +105,7 @@ impl App {
                 .rate_limit_per_minute
                 .map(|rate| Mutex::new(Limiter::new(rate))),
             people: People::new(config, database),
+            connections: Connections::of(config, database),
         })
     }
 
@@ -126,6 +133,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/auth/register", post(auth::register))
         .route("/auth/login", post(auth::login))
         .route("/auth/logout", post(auth::logout))
+        .route("/auth/reddit/login", get(reddit::login))
+        .route("/auth/reddit/callback", get(reddit::callback))
+        .route(
+            "/auth/reddit",
+            get(reddit::status).delete(reddit::disconnect),
+        )
+        .route("/me/reddit", get(reddit::posts))
         .route("/me", get(account::me).delete(account::delete))
         .route("/me/preferences", get(account::preferences))
         .route(

@@ -11,8 +11,10 @@ pub use lookup::{Given, Stop, given};
 
 use crate::database::DatabaseUrl;
 use crate::discipline::Window;
+use crate::reddit::RedditSettings;
 use crate::secret::Secret;
 use crate::source::SourceSettings;
+use crate::vault::VaultKey;
 use ipnet::IpNet;
 use lookup::Reader;
 use std::fmt;
@@ -93,6 +95,52 @@ pub const SETTINGS: &[Setting] = &[
         "Key for the Guardian's Open Platform; switches that source on",
     ),
     plain(
+        "REDDIT_CLIENT_ID",
+        "reddit-client-id",
+        None,
+        "The client id of an app registered at Reddit; switches that source on",
+    ),
+    secret(
+        "REDDIT_CLIENT_SECRET",
+        "reddit-client-secret",
+        None,
+        "Its secret; installed apps have none",
+    ),
+    plain(
+        "REDDIT_REDIRECT_URI",
+        "reddit-redirect-uri",
+        Some("http://localhost:8000/auth/reddit/callback"),
+        "Where Reddit sends people back to, exactly as registered there",
+    ),
+    plain(
+        "REDDIT_USER_AGENT",
+        "reddit-user-agent",
+        Some(concat!(
+            "linux:larder-origin:",
+            env!("CARGO_PKG_VERSION"),
+            " (by /u/unnamed)"
+        )),
+        "How to introduce ourselves to Reddit: platform:app:version (by /u/account)",
+    ),
+    plain(
+        "REDDIT_SUBREDDITS",
+        "reddit-subreddits",
+        Some("worldnews technology science business"),
+        "Subreddits to read, separated by blanks or commas",
+    ),
+    secret(
+        "ORIGIN_TOKEN_KEY",
+        "token-key",
+        None,
+        "Key under which people's tokens are stored, 32 bytes in base64; without it nobody can connect a Reddit account",
+    ),
+    secret(
+        "ORIGIN_TOKEN_KEY_OLD",
+        "token-key-old",
+        None,
+        "The key before it, which still opens what was stored under it",
+    ),
+    plain(
         "FEED_URLS",
         "feed-urls",
         None,
@@ -147,6 +195,18 @@ pub const SETTINGS: &[Setting] = &[
         "Base URL in place of the provider's own, for tests and mirrors",
     ),
     plain(
+        "REDDIT_URL",
+        "reddit-url",
+        None,
+        "Base URL in place of www.reddit.com, for tests and mirrors",
+    ),
+    plain(
+        "REDDIT_API_URL",
+        "reddit-api-url",
+        None,
+        "Base URL in place of oauth.reddit.com, for tests and mirrors",
+    ),
+    plain(
         "ORIGIN_SOURCE_TIMEOUT",
         "source-timeout",
         Some("5s"),
@@ -163,6 +223,12 @@ pub const SETTINGS: &[Setting] = &[
         "guardian-quota",
         Some("500/24h 1/1s"),
         "Requests that the Guardian may be sent: how many in how long",
+    ),
+    plain(
+        "REDDIT_QUOTA",
+        "reddit-quota",
+        Some("1000/10m"),
+        "Requests that Reddit may be sent: how many in how long; what it says itself is left counts too",
     ),
     plain(
         "FEED_INTERVAL_MIN",
@@ -274,6 +340,11 @@ pub struct Config {
     pub database: DatabaseUrl,
     pub newsapi_key: Option<Secret>,
     pub guardian_api_key: Option<Secret>,
+    /// What is needed to speak to Reddit; `None` without a client id.
+    pub reddit: Option<RedditSettings>,
+    pub subreddits: Vec<String>,
+    pub token_key: Option<VaultKey>,
+    pub token_key_old: Option<VaultKey>,
     pub feed_urls: FeedUrls,
     pub hackernews: bool,
     pub cache_ttl: Duration,
@@ -287,6 +358,7 @@ pub struct Config {
     pub source_timeout: Duration,
     pub newsapi_quota: Vec<Window>,
     pub guardian_quota: Vec<Window>,
+    pub reddit_quota: Vec<Window>,
     pub feed_interval_min: Duration,
     /// `None` sets no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
@@ -323,14 +395,37 @@ impl Config {
             newsapi_url: self.newsapi_url.clone().map(|base| base.0),
             guardian_key: self.guardian_api_key.clone(),
             guardian_url: self.guardian_url.clone().map(|base| base.0),
+            reddit: self.reddit.clone(),
+            subreddits: self.subreddits.clone(),
             feed_urls: self.feed_urls.0.clone(),
             hackernews: self.hackernews,
             hackernews_url: self.hackernews_url.clone().map(|base| base.0),
             timeout: self.source_timeout,
             newsapi_quota: self.newsapi_quota.clone(),
             guardian_quota: self.guardian_quota.clone(),
+            reddit_quota: self.reddit_quota.clone(),
             feed_interval_min: self.feed_interval_min,
         }
+    }
+
+    fn read_reddit(read: &mut Reader<'_>) -> Option<Option<RedditSettings>> {
+        let client_id = read.optional("REDDIT_CLIENT_ID", value::client_id);
+        let client_secret = read.optional("REDDIT_CLIENT_SECRET", value::secret);
+        let redirect_uri = read.required("REDDIT_REDIRECT_URI", value::http_url);
+        let user_agent = read.required("REDDIT_USER_AGENT", value::user_agent);
+        let www = read.optional("REDDIT_URL", value::base_url);
+        let api = read.optional("REDDIT_API_URL", value::base_url);
+        let (client_secret, redirect_uri, user_agent) =
+            (client_secret?, redirect_uri?, user_agent?);
+        let (www, api) = (www?, api?);
+        Some(client_id?.map(|client_id| RedditSettings {
+            client_id,
+            client_secret,
+            redirect_uri,
+            user_agent,
+            www: www.map_or_else(RedditSettings::www_url, |base| base.0),
+            api: api.map_or_else(RedditSettings::api_url, |base| base.0),
+        }))
     }
 
     /// Reads every setting before the first fault ends it, so that all faults are known.
@@ -339,6 +434,10 @@ impl Config {
         let database = read.required("DATABASE_URL", value::database);
         let newsapi_key = read.optional("NEWSAPI_KEY", value::secret);
         let guardian_api_key = read.optional("GUARDIAN_API_KEY", value::secret);
+        let reddit = Self::read_reddit(read);
+        let subreddits = read.required("REDDIT_SUBREDDITS", value::subreddits);
+        let token_key = read.optional("ORIGIN_TOKEN_KEY", value::token_key);
+        let token_key_old = read.optional("ORIGIN_TOKEN_KEY_OLD", value::token_key);
         let feed_urls = read.optional("FEED_URLS", value::urls);
         let hackernews = read.required("HACKERNEWS", value::switch);
         let cache_ttl = read.required("CACHE_TTL", value::seconds_or_duration);
@@ -351,6 +450,7 @@ impl Config {
         let source_timeout = read.required("ORIGIN_SOURCE_TIMEOUT", value::timeout);
         let newsapi_quota = read.required("NEWSAPI_QUOTA", value::quota);
         let guardian_quota = read.required("GUARDIAN_QUOTA", value::quota);
+        let reddit_quota = read.required("REDDIT_QUOTA", value::quota);
         let feed_interval_min = read.required("FEED_INTERVAL_MIN", value::duration);
         let rate_limit_per_minute = read.required("ORIGIN_RATE_LIMIT", value::rate);
         let login_rate_limit_per_minute = read.required("ORIGIN_LOGIN_RATE_LIMIT", value::rate);
@@ -369,6 +469,10 @@ impl Config {
             database: database?,
             newsapi_key: newsapi_key?,
             guardian_api_key: guardian_api_key?,
+            reddit: reddit?,
+            subreddits: subreddits?,
+            token_key: token_key?,
+            token_key_old: token_key_old?,
             feed_urls: feed_urls?.unwrap_or_default(),
             hackernews: hackernews?,
             cache_ttl: cache_ttl?,
@@ -381,6 +485,7 @@ impl Config {
             source_timeout: source_timeout?,
             newsapi_quota: newsapi_quota?,
             guardian_quota: guardian_quota?,
+            reddit_quota: reddit_quota?,
             feed_interval_min: feed_interval_min?,
             rate_limit_per_minute: rate_limit_per_minute?,
             login_rate_limit_per_minute: login_rate_limit_per_minute?,

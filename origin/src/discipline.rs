@@ -50,6 +50,8 @@ pub struct Request {
     pub url: Url,
     pub headers: HeaderMap,
     pub redirects: Redirects,
+    /// A form to be sent by POST, redirects not followed; else it is a GET.
+    pub form: Option<&'static [(&'static str, &'static str)]>,
 }
 
 /// Who waits for an answer, and since when.
@@ -188,11 +190,11 @@ impl Gate {
         course: Course,
         judge: &impl Fn(&Answer, DateTime<Utc>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let url = request.url.clone();
-        let answer = self
-            .http
-            .get(url, request.headers.clone(), request.redirects)
-            .await?;
+        let (url, headers) = (request.url.clone(), request.headers.clone());
+        let answer = match request.form {
+            Some(form) => self.http.post_form(url, headers, form).await?,
+            None => self.http.get(url, headers, request.redirects).await?,
+        };
         if let Some(allowance) = allowance(&answer.headers, course.now()) {
             self.keep(self.ledger.allow(&self.source, allowance).await);
         }

@@ -1,4 +1,4 @@
-//! Upstreams to test and measure against: NewsAPI, the Guardian, Algolia and feeds in their real shapes, with the faults one
+//! Upstreams to test and measure against: NewsAPI, the Guardian, Algolia, Reddit and feeds in their real shapes, with the faults one
 //! asks for. The `upstream-sim` binary serves it; tests start it in their own process and change its behaviour as they go.
 //!
 //! Must stay true: it binds loopback only, since its control endpoint asks nobody's name. Left out: quotas and delays of
@@ -9,6 +9,7 @@ mod behaviour;
 mod feeds;
 mod guardian;
 mod newsapi;
+mod reddit;
 mod reply;
 
 pub use behaviour::{Behaviour, BehaviourFault, Upstream};
@@ -47,6 +48,7 @@ struct Inner {
     counts: BTreeMap<String, u64>,
     /// Requests that the failure rate has judged.
     judged: u64,
+    reddit: reddit::Memory,
 }
 
 impl Shared {
@@ -97,6 +99,16 @@ impl Simulation {
         self.state.lock().behaviour = behaviour;
     }
 
+    /// As if Reddit's access tokens had lived their time.
+    pub fn expire_reddit_tokens(&self) {
+        self.state.lock().reddit.expire();
+    }
+
+    /// As if everybody had taken back what they permitted at Reddit.
+    pub fn revoke_reddit_tokens(&self) {
+        self.state.lock().reddit.revoke();
+    }
+
     /// How often each endpoint was asked.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.state.lock().counts.clone()
@@ -142,12 +154,47 @@ fn router(state: Shared) -> Router {
             "/feeds/{name}",
             get(|uri: Uri, headers: HeaderMap| async move { feeds::feed(uri.path(), &headers) }),
         )
+        .route("/api/v1/authorize", get(reddit_authorize))
+        .route("/api/v1/access_token", post(reddit_access_token))
+        .route("/api/v1/revoke_token", post(reddit_revoke_token))
+        .route("/api/v1/me", get(reddit_me))
+        .route("/r/{subreddit}/{order}", get(reddit_listing))
+        .route("/best", get(reddit_listing))
+        .with_state(state.clone())
         .layer(middleware::from_fn_with_state(state.clone(), gate));
     Router::new()
         .route("/_counts", get(counts))
         .route("/_control", post(control))
         .with_state(state)
         .merge(upstreams)
+}
+
+async fn reddit_authorize(State(state): State<Shared>, question: Question) -> Reply {
+    reddit::authorize(&state, &question)
+}
+
+async fn reddit_access_token(
+    State(state): State<Shared>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply {
+    reddit::access_token(&state, &headers, &body)
+}
+
+async fn reddit_revoke_token(
+    State(state): State<Shared>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply {
+    reddit::revoke_token(&state, &headers, &body)
+}
+
+async fn reddit_me(State(state): State<Shared>, headers: HeaderMap) -> Reply {
+    reddit::me(&state, &headers)
+}
+
+async fn reddit_listing(State(state): State<Shared>, uri: Uri, question: Question) -> Reply {
+    reddit::listing(&state, &question, uri.path())
 }
 
 /// Counts a request, then does to it what the behaviour says.

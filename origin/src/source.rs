@@ -6,6 +6,7 @@ pub mod guardian;
 pub mod hackernews;
 pub(crate) mod json;
 pub mod newsapi;
+pub mod reddit;
 pub mod sample;
 mod words;
 
@@ -152,7 +153,7 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 }
 
 /// An endpoint below a base URL that may carry a path of its own (a mirror's prefix) and may or may not end in a slash.
-fn endpoint(base: &Url, path: &str) -> Url {
+pub(crate) fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);

@@ -1,8 +1,11 @@
 //! Every failure that a client can see, as `application/problem+json` (RFC 9457) with a stable `code`: the only place with status
 //! codes for failures. The cause stays in the log.
 
+mod oauth;
+
 use super::params::ParameterFault;
 use crate::database::DatabaseError;
+use crate::reddit::{AccountFault, OauthFault};
 use crate::users::Busy;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -41,6 +44,8 @@ pub(super) enum ApiError {
     CrossSite,
     EmailTaken,
     TooManyPreferences,
+    /// Connecting a Reddit account, or using one.
+    Oauth(OauthFault),
     /// Too much costly work at once.
     Busy,
     /// An HTTP/1.1 request without a Host field, or with several.
@@ -135,6 +140,62 @@ pub(super) const CODES: &[(&str, &str)] = &[
         "The service cannot answer yet or at the moment.",
     ),
     (
+        "reddit_access_denied",
+        "Permission was not given at Reddit. Nothing was connected.",
+    ),
+    (
+        "reddit_sent_back",
+        "Reddit sent you back with an error instead of a permission. Try again.",
+    ),
+    (
+        "reddit_unknown_state",
+        "This sign-in is unknown, was used already, or took longer than ten minutes. Begin again.",
+    ),
+    (
+        "reddit_other_browser",
+        "This sign-in was begun in another browser or by another user. Begin again here.",
+    ),
+    (
+        "reddit_invalid_code",
+        "Reddit did not accept its own code: it was used already or is too old. Begin again.",
+    ),
+    (
+        "reddit_client_refused",
+        "Reddit refuses this service's registration; its operator has to look at it.",
+    ),
+    (
+        "reddit_request_refused",
+        "Reddit refuses the way this service asks; its operator has to look at it.",
+    ),
+    (
+        "reddit_login_needed",
+        "Reddit has taken the permission back. Connect the account again.",
+    ),
+    (
+        "reddit_scope_missing",
+        "The permission that was given does not cover this. Connect the account again.",
+    ),
+    (
+        "reddit_forbidden",
+        "Reddit does not show this to your account.",
+    ),
+    (
+        "reddit_rate_limited",
+        "Reddit asks for patience; Retry-After says how long.",
+    ),
+    (
+        "reddit_unavailable",
+        "Reddit could not be asked, or answered with something else. Try again later.",
+    ),
+    (
+        "reddit_not_connected",
+        "No Reddit account is connected; /auth/reddit/login connects one.",
+    ),
+    (
+        "reddit_not_configured",
+        "This service is not set up to connect Reddit accounts.",
+    ),
+    (
         "internal_error",
         "Something failed on our side; the log knows what.",
     ),
@@ -153,7 +214,7 @@ struct Problem<'a> {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Parameters(_) | Self::Host | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::Credentials => StatusCode::UNAUTHORIZED,
@@ -173,6 +234,7 @@ impl ApiError {
             Self::DatabaseUnavailable(_) | Self::NotReady(_) | Self::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Oauth(fault) => oauth::told(fault).status,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -202,11 +264,12 @@ impl ApiError {
             Self::RateLimited { .. } => "rate_limited",
             Self::DatabaseUnavailable(_) => "database_unavailable",
             Self::NotReady(_) => "not_ready",
+            Self::Oauth(fault) => oauth::told(fault).code,
             Self::Internal(_) => "internal_error",
         }
     }
 
-    fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> String {
         match self {
             Self::Parameters(faults) | Self::Fields(faults) => {
                 let faults: Vec<String> = faults
@@ -255,6 +318,7 @@ impl ApiError {
                 "The database cannot be reached at the moment.".to_owned()
             }
             Self::NotReady(_) => "The service cannot answer at the moment.".to_owned(),
+            Self::Oauth(fault) => oauth::told(fault).sentence.to_owned(),
             Self::Internal(_) => "Something failed on our side.".to_owned(),
         }
     }
@@ -262,6 +326,10 @@ impl ApiError {
     fn retry_after_secs(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after_secs } => Some(*retry_after_secs),
+            Self::Oauth(OauthFault::RateLimited { retry_after }) => {
+                let wait = retry_after.map_or(OUTAGE_RETRY_SECS, |wait| wait.as_secs());
+                Some(wait.max(1))
+            }
             Self::DatabaseUnavailable(_) | Self::NotReady(_) | Self::Busy => {
                 Some(OUTAGE_RETRY_SECS)
             }
@@ -269,10 +337,13 @@ impl ApiError {
         }
     }
 
-    fn log(&self) {
+    pub(super) fn log(&self) {
         match self {
             Self::DatabaseUnavailable(cause) | Self::NotReady(cause) => {
                 tracing::warn!(cause, code = self.code(), "unavailable")
+            }
+            Self::Oauth(fault) => {
+                tracing::warn!(code = self.code(), %fault, "a Reddit account could not be used");
             }
             Self::Internal(cause) => tracing::error!(cause, code = self.code(), "request failed"),
             _ => {}
@@ -294,6 +365,21 @@ impl From<DatabaseError> for ApiError {
         match error {
             DatabaseError::Unavailable(cause) => Self::DatabaseUnavailable(cause),
             DatabaseError::Failed(cause) | DatabaseError::Migration(cause) => Self::Internal(cause),
+        }
+    }
+}
+
+impl From<OauthFault> for ApiError {
+    fn from(fault: OauthFault) -> Self {
+        Self::Oauth(fault)
+    }
+}
+
+impl From<AccountFault> for ApiError {
+    fn from(fault: AccountFault) -> Self {
+        match fault {
+            AccountFault::Database(error) => error.into(),
+            AccountFault::Oauth(fault) => Self::Oauth(fault),
         }
     }
 }

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const USAGE: &str = "\
-upstream-sim: NewsAPI, the Guardian, Hacker News (Algolia) and feeds in their real shapes, on loopback
+upstream-sim: NewsAPI, the Guardian, Hacker News (Algolia), Reddit and feeds in their real shapes, on loopback
 
   --listen ADDRESS     where to listen, loopback only; port 0 picks one (127.0.0.1:8010)
   --latency TIME       every answer waits this long, as 200ms or 1.5s (0ms)
   --fail-rate SHARE    this share of requests fails with a 5xx, 0 to 1 (0)
-  --hang SOURCE        newsapi, guardian, hackernews or feeds accepts and never answers; may be repeated
+  --hang SOURCE        newsapi, guardian, hackernews, reddit or feeds accepts and never answers; may be repeated
   --fail SOURCE        that source always fails; may be repeated
   --limit SOURCE       that source always answers 429; may be repeated
 
@@ -44,7 +44,8 @@ fn announcement(address: SocketAddr) -> String {
     let base = format!("http://{address}");
     format!(
         "upstream-sim listening on {base} NEWSAPI_URL={base} NEWSAPI_KEY=sim GUARDIAN_URL={base} GUARDIAN_API_KEY=sim \
-         HACKERNEWS=on HACKERNEWS_URL={base} FEED_URLS='{base}/feeds/rss.xml {base}/feeds/atom.xml {base}/feeds/feed.json'"
+         HACKERNEWS=on HACKERNEWS_URL={base} REDDIT_CLIENT_ID=sim REDDIT_CLIENT_SECRET=sim-secret REDDIT_URL={base} \
+         REDDIT_API_URL={base} FEED_URLS='{base}/feeds/rss.xml {base}/feeds/atom.xml {base}/feeds/feed.json'"
     )
 }
 

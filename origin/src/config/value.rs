@@ -4,8 +4,11 @@ use super::{BaseUrl, FeedUrls, LogFormat};
 use crate::database::DatabaseUrl;
 use crate::discipline::Window;
 use crate::secret::Secret;
+use crate::source::reddit::is_subreddit;
+use crate::vault::VaultKey;
 use chrono::TimeDelta;
 use ipnet::IpNet;
+use reqwest::header::HeaderValue;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -72,7 +75,7 @@ pub(super) fn urls(text: &str) -> Result<FeedUrls, String> {
     Ok(FeedUrls(distinct))
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|error| format!("must be a URL that begins with http:// or https://: {error}"))?;
     match url.scheme() {
@@ -152,6 +155,48 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     duration
         .filter(|duration| *duration <= DURATION_MAX)
         .ok_or_else(|| "must be at most 365d".to_owned())
+}
+
+/// It travels in a URL and in a header.
+pub(super) fn client_id(text: &str) -> Result<String, String> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match text.bytes().all(is_word) {
+        true => Ok(text.to_owned()),
+        false => Err("must be letters, digits, -, _ and . alone".to_owned()),
+    }
+}
+
+pub(super) fn user_agent(text: &str) -> Result<HeaderValue, String> {
+    let is_visible = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    match HeaderValue::from_str(text) {
+        Ok(value) if text.bytes().all(is_visible) => Ok(value),
+        _ => Err("must be printable ASCII on one line".to_owned()),
+    }
+}
+
+pub(super) fn subreddits(text: &str) -> Result<Vec<String>, String> {
+    let mut named: Vec<String> = Vec::new();
+    for word in text
+        .split([',', ' ', '\t', '\n', '\r', '+'])
+        .filter(|word| !word.is_empty())
+    {
+        let name = word.strip_prefix("r/").unwrap_or(word);
+        if !is_subreddit(name) {
+            return Err(format!(
+                "must be names of subreddits, as in worldnews technology, not {word:?}"
+            ));
+        }
+        if !named.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            named.push(name.to_owned());
+        }
+    }
+    Ok(named)
+}
+
+pub(super) fn token_key(text: &str) -> Result<VaultKey, String> {
+    VaultKey::parse(text).ok_or_else(|| {
+        "must be 32 bytes in base64, as openssl rand -base64 32 makes them".to_owned()
+    })
 }
 
 /// How many requests in how long, one or several: `100/24h 50/12h`.

@@ -13,12 +13,13 @@ pub enum Upstream {
     Guardian,
     Hackernews,
     Feeds,
+    Reddit,
 }
 
 /// A behaviour that can't be.
 #[derive(Debug, thiserror::Error)]
 pub enum BehaviourFault {
-    #[error("unknown source: newsapi, guardian, hackernews and feeds are simulated")]
+    #[error("unknown source: newsapi, guardian, hackernews, feeds and reddit are simulated")]
     UnknownUpstream,
     #[error("the failure rate is a number from 0 to 1")]
     FailRate,
@@ -35,6 +36,7 @@ impl FromStr for Upstream {
             "guardian" => Ok(Self::Guardian),
             "hackernews" => Ok(Self::Hackernews),
             "feeds" | "feed" => Ok(Self::Feeds),
+            "reddit" => Ok(Self::Reddit),
             _ => Err(BehaviourFault::UnknownUpstream),
         }
     }
@@ -43,7 +45,15 @@ impl FromStr for Upstream {
 impl Upstream {
     /// Whose endpoint a path is.
     pub(super) fn of_path(path: &str) -> Self {
+        let of_reddit = [
+            "/api/v1/authorize",
+            "/api/v1/access_token",
+            "/api/v1/revoke_token",
+            "/api/v1/me",
+            "/best",
+        ];
         match path {
+            path if of_reddit.contains(&path) || path.starts_with("/r/") => Self::Reddit,
             path if path.starts_with("/v2/") => Self::Newsapi,
             path if path.starts_with("/api/v1/") => Self::Hackernews,
             path if path.starts_with("/feeds/") => Self::Feeds,
@@ -70,6 +80,12 @@ pub struct Behaviour {
     pub limit: BTreeSet<Upstream>,
     /// How many seconds a limit asks to wait; 7 when nothing is said.
     pub retry_after_secs: Option<u64>,
+    /// How long Reddit's tokens live by their own word; a day when nothing is said.
+    pub reddit_token_secs: Option<u64>,
+    /// Refresh tokens stay good, and none comes with a new access token.
+    pub reddit_keeps_refresh_tokens: bool,
+    /// Requests that Reddit answers until it has had enough; 996 when nothing is said.
+    pub reddit_requests_max: Option<u64>,
 }
 
 /// What `POST /_control` takes; members left out go back to their defaults.
@@ -83,6 +99,9 @@ struct Control {
     fail: BTreeSet<Upstream>,
     limit: BTreeSet<Upstream>,
     retry_after_secs: Option<u64>,
+    reddit_token_secs: Option<u64>,
+    reddit_keeps_refresh_tokens: bool,
+    reddit_requests_max: Option<u64>,
 }
 
 /// What becomes of one request, after its latency.
@@ -110,6 +129,9 @@ impl Behaviour {
             fail,
             limit,
             retry_after_secs,
+            reddit_token_secs,
+            reddit_keeps_refresh_tokens,
+            reddit_requests_max,
         } = serde_json::from_slice(body)?;
         let latency = Duration::from_millis(latency_ms);
         Self {
@@ -119,6 +141,9 @@ impl Behaviour {
             fail,
             limit,
             retry_after_secs,
+            reddit_token_secs,
+            reddit_keeps_refresh_tokens,
+            reddit_requests_max,
         }
         .checked()
     }
@@ -185,7 +210,7 @@ mod tests {
         assert_eq!(behaviour.judge(Upstream::Feeds, 1).fate, Fate::Answer);
         for body in [
             &br#"{"fail_rate": 1.5}"#[..],
-            br#"{"hang": ["reddit"]}"#,
+            br#"{"hang": ["twitter"]}"#,
             br#"{"latency": 5}"#,
             b"x",
         ] {

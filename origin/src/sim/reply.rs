@@ -118,7 +118,7 @@ pub(super) fn failure(upstream: Upstream) -> Reply {
         Upstream::Hackernews => {
             Reply::json(503, &json!({"message": "Unreachable hosts", "status": 503}))
         }
-        Upstream::Feeds => Reply::new(
+        Upstream::Feeds | Upstream::Reddit => Reply::new(
             502,
             "text/html",
             "<html><body><h1>502 Bad Gateway</h1></body></html>",
@@ -139,6 +139,11 @@ pub(super) fn limit(upstream: Upstream, retry_after_secs: u64) -> Reply {
             Reply::json(429, &json!({"message": "Too many requests", "status": 429}))
         }
         Upstream::Feeds => Reply::new(429, "text/plain", "Too many requests"),
+        Upstream::Reddit => Reply::new(
+            429,
+            "text/html",
+            "<html><h1>whoa there, pardner!</h1></html>",
+        ),
     };
     reply.with(header::RETRY_AFTER, &retry_after_secs.to_string())
 }

@@ -5,9 +5,11 @@ use super::feed::{FeedSource, name_of};
 use super::guardian::GuardianSource;
 use super::hackernews::HackerNewsSource;
 use super::newsapi::NewsApiSource;
+use super::reddit::RedditSource;
 use super::sample::SampleSource;
 use crate::discipline::{Gate, Ledger, Rules, Window};
 use crate::http::{ClientFault, HttpClient};
+use crate::reddit::{Reddit, RedditSettings};
 use crate::secret::Secret;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,12 +27,16 @@ pub struct SourceSettings {
     pub guardian_url: Option<Url>,
     /// One source each.
     pub feed_urls: Vec<Url>,
+    /// Switches Reddit on, when there are subreddits.
+    pub reddit: Option<RedditSettings>,
+    pub subreddits: Vec<String>,
     pub hackernews: bool,
     pub hackernews_url: Option<Url>,
     /// Bounds one fetch as a whole.
     pub timeout: Duration,
     pub newsapi_quota: Vec<Window>,
     pub guardian_quota: Vec<Window>,
+    pub reddit_quota: Vec<Window>,
     /// Between two polls of a feed.
     pub feed_interval_min: Duration,
 }
@@ -44,11 +50,14 @@ impl Default for SourceSettings {
             guardian_key: None,
             guardian_url: None,
             feed_urls: Vec::new(),
+            reddit: None,
+            subreddits: Vec::new(),
             hackernews: false,
             hackernews_url: None,
             timeout: Duration::from_secs(10),
             newsapi_quota: Vec::new(),
             guardian_quota: Vec::new(),
+            reddit_quota: Vec::new(),
             feed_interval_min: Duration::from_secs(15 * 60),
         }
     }
@@ -81,6 +90,16 @@ pub fn build(
         let gate = gate("guardian", &settings.guardian_quota, 1);
         let (key, base) = (key.clone(), settings.guardian_url.clone());
         sources.push(Arc::new(GuardianSource::new(gate, key, base)));
+    }
+    if let Some(reddit) = settings
+        .reddit
+        .as_ref()
+        .filter(|_| !settings.subreddits.is_empty())
+    {
+        let gate = gate("reddit", &settings.reddit_quota, CONCURRENT_MAX);
+        let reddit = Reddit::new(reddit.clone(), http.clone());
+        let subreddits = settings.subreddits.clone();
+        sources.push(Arc::new(RedditSource::new(gate, reddit, subreddits)));
     }
     if settings.hackernews {
         let gate = gate("hackernews", &[], CONCURRENT_MAX);

@@ -125,6 +125,7 @@ impl FeedSource {
             url: self.url.clone(),
             headers: conditions(validators),
             redirects: Redirects::Anywhere,
+            form: None,
         };
         let ask = Ask {
             purpose: query.purpose,

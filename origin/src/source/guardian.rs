@@ -87,6 +87,7 @@ impl Source for GuardianSource {
             url: self.question(query),
             headers: HeaderMap::new(),
             redirects: Redirects::SameOrigin,
+            form: None,
         };
         let ask = Ask {
             purpose: query.purpose,

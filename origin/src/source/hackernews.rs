@@ -48,6 +48,7 @@ impl Source for HackerNewsSource {
             url: question(&self.base, query.articles_max),
             headers: HeaderMap::new(),
             redirects: Redirects::Anywhere,
+            form: None,
         };
         let ask = Ask {
             purpose: query.purpose,

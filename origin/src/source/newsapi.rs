@@ -93,6 +93,7 @@ impl Source for NewsApiSource {
             url: question(&self.base, query),
             headers: key,
             redirects: Redirects::SameOrigin,
+            form: None,
         };
         let ask = Ask {
             purpose: query.purpose,

@@ -9,6 +9,7 @@ const PREFIXES: &[&str] = &[
     "NEWSAPI_",
     "GUARDIAN_",
     "HACKERNEWS",
+    "REDDIT_",
     "FEED_",
     "DATABASE_",
     "CACHE_TTL",

@@ -16,6 +16,7 @@ mod people;
 mod private;
 mod process;
 mod quota;
+mod reddit;
 mod refresh;
 mod schedule;
 mod search;

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use larder_origin::article::CanonicalUrl;
 use larder_origin::source::feed::Document;
-use larder_origin::source::{Batch, SourceError, feed, guardian, hackernews, newsapi};
+use larder_origin::source::{Batch, SourceError, feed, guardian, hackernews, newsapi, reddit};
 use proptest::prelude::*;
 use url::Url;
 
@@ -28,6 +28,7 @@ fn read_by_all(body: &[u8], charset: Option<&str>) -> Vec<Result<Batch, SourceEr
         newsapi::parse(body, None, now()),
         guardian::parse(body, now()),
         hackernews::parse(body, now()),
+        reddit::parse(body, now()).map(|page| page.batch),
         feed::parse(body, document, now()),
     ]
 }

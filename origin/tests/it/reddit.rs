@@ -1,0 +1,377 @@
+//! Connecting a Reddit account, over the simulated Reddit: the four steps, and everything that can go wrong with them.
+
+use crate::support::database::{TestDatabase, on_both_databases};
+use crate::support::http::{Reply, get, get_with, send};
+use crate::support::news::{Act, Script};
+use crate::support::origin::TestOrigin;
+use futures_util::future::join_all;
+use hyper::Method;
+use larder_origin::sim::{Behaviour, Simulation, Upstream};
+use url::Url;
+
+on_both_databases!(
+    a_person_connects_reads_and_disconnects,
+    a_state_counts_once_and_in_its_browser_alone,
+    a_spent_token_is_refreshed_once_for_all_who_wait,
+    a_refresh_token_that_does_not_change_is_kept,
+    a_permission_that_was_taken_back_is_told_until_it_is_given_again,
+);
+
+const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+const CALLBACK: &str = "http://localhost:8000/auth/reddit/callback";
+
+struct Place {
+    simulation: Simulation,
+    origin: TestOrigin,
+}
+
+impl Place {
+    async fn start(database: TestDatabase, secret: &str, behaviour: Behaviour) -> Self {
+        let listen = ([127, 0, 0, 1], 0).into();
+        let simulation = Simulation::start(listen, behaviour)
+            .await
+            .expect("a free port");
+        let base = simulation.url("/").to_string();
+        let settings = [
+            ("REDDIT_CLIENT_ID", "sim"),
+            ("REDDIT_CLIENT_SECRET", secret),
+            ("REDDIT_URL", &base),
+            ("REDDIT_API_URL", &base),
+            ("ORIGIN_TOKEN_KEY", KEY),
+        ];
+        let sources = [Script::new("a", Act::Give(vec![]))];
+        let origin = TestOrigin::with(database, &sources, &settings).await;
+        Self { simulation, origin }
+    }
+
+    async fn usual(database: TestDatabase) -> Self {
+        Self::start(database, "sim-secret", Behaviour::default()).await
+    }
+
+    async fn get(&self, target: &str, cookie: &str) -> Reply {
+        get_with(self.origin.address, target, &[("cookie", cookie)]).await
+    }
+
+    /// Begins, and gives what Reddit was to be asked with, and the cookie.
+    async fn begin(&self) -> (Url, String) {
+        let begun = get(self.origin.address, "/auth/reddit/login").await;
+        assert_eq!(begun.status, 303, "{:?}", begun.body);
+        let url = Url::parse(begun.header("location")).expect("a URL");
+        (url, cookies(&begun).remove(0))
+    }
+
+    /// Asks the person at Reddit, who agrees: the path that the browser is sent back to.
+    async fn agree(&self, asked: &Url) -> String {
+        let target = format!("{}?{}", asked.path(), asked.query().expect("a query"));
+        let agreed = get(self.simulation.address(), &target).await;
+        let location = agreed.header("location").to_owned();
+        assert!(location.starts_with(CALLBACK), "{location}");
+        // A browser keeps the fragment to itself.
+        let path = location.trim_start_matches("http://localhost:8000");
+        path.trim_end_matches("#_").to_owned()
+    }
+
+    /// All steps: the cookie of the connection.
+    async fn connect(&self) -> String {
+        let (asked, browser) = self.begin().await;
+        let back = self.agree(&asked).await;
+        let connected = self.get(&back, &browser).await;
+        assert_eq!(connected.status, 200, "{:?}", connected.body);
+        let owner = cookies(&connected).into_iter();
+        owner.last().expect("the owner's cookie")
+    }
+
+    fn asked(&self, path: &str) -> u64 {
+        self.simulation.counts().get(path).copied().unwrap_or(0)
+    }
+}
+
+/// The cookies an answer sets, without their attributes.
+fn cookies(reply: &Reply) -> Vec<String> {
+    let lines = reply.headers.get_all("set-cookie").iter();
+    lines
+        .map(|line| {
+            let line = line.to_str().expect("text");
+            for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age="] {
+                assert!(line.contains(attribute), "{line}");
+            }
+            line.split(';').next().expect("a pair").to_owned()
+        })
+        .collect()
+}
+
+async fn a_person_connects_reads_and_disconnects(database: TestDatabase) {
+    let place = Place::usual(database).await;
+    let owner = place.connect().await;
+    let status = place.get("/auth/reddit", &owner).await;
+    assert_eq!(status.json()["account"]["name"], "sim_reader");
+    assert_eq!(status.header("cache-control"), "private, no-store");
+    let first = place.get("/me/reddit", &owner).await;
+    assert_eq!(first.status, 200, "{:?}", first.body);
+    assert_eq!(first.header("cache-control"), "private, no-store");
+    let after = first.json()["after"]
+        .as_str()
+        .expect("another page")
+        .to_owned();
+    let second = place
+        .get(&format!("/me/reddit?after={after}"), &owner)
+        .await;
+    assert!(second.json()["after"].is_null());
+    let titles = |reply: &Reply| reply.json()["articles"][0]["title"].clone();
+    assert_ne!(titles(&first), titles(&second));
+    // Nobody else's.
+    let stranger = get(place.origin.address, "/me/reddit").await;
+    assert_eq!(stranger.code(), "reddit_not_connected");
+    let target = "/auth/reddit";
+    let ended = send(
+        place.origin.address,
+        Method::DELETE,
+        target,
+        &[("cookie", &owner)],
+    )
+    .await;
+    assert_eq!(ended.expect("an answer").status, 204);
+    assert_eq!(place.asked("/api/v1/revoke_token"), 2);
+    assert_eq!(
+        place.get("/auth/reddit", &owner).await.json()["connected"],
+        false
+    );
+    assert_eq!(
+        place.get("/me/reddit", &owner).await.code(),
+        "reddit_not_connected"
+    );
+}
+
+async fn a_state_counts_once_and_in_its_browser_alone(database: TestDatabase) {
+    let place = Place::usual(database).await;
+    let (asked, browser) = place.begin().await;
+    let back = place.agree(&asked).await;
+    let none = get(place.origin.address, &back).await;
+    assert_eq!(
+        (none.status.as_u16(), none.code().as_str()),
+        (403, "reddit_other_browser")
+    );
+    assert_eq!(none.header("cache-control"), "no-store");
+    let used = place.get(&back, &browser).await;
+    assert_eq!(
+        (used.status.as_u16(), used.code().as_str()),
+        (400, "reddit_unknown_state")
+    );
+    let (asked, _) = place.begin().await;
+    let back = place.agree(&asked).await;
+    let other = place.get(&back, &browser).await;
+    assert_eq!(other.code(), "reddit_other_browser");
+    assert_eq!(place.asked("/api/v1/access_token"), 0, "no code was sent");
+    let (asked, browser) = place.begin().await;
+    let back = place.agree(&asked).await;
+    assert_eq!(place.get(&back, &browser).await.status, 200);
+    assert_eq!(
+        place.get(&back, &browser).await.code(),
+        "reddit_unknown_state"
+    );
+    assert_eq!(place.asked("/api/v1/access_token"), 1);
+}
+
+async fn a_spent_token_is_refreshed_once_for_all_who_wait(database: TestDatabase) {
+    let place = Place::usual(database).await;
+    let owner = place.connect().await;
+    for round in 1..=3 {
+        place.simulation.expire_reddit_tokens();
+        let readers = (0..6).map(|_| place.get("/me/reddit", &owner));
+        for reply in join_all(readers).await {
+            assert_eq!(reply.status, 200, "{:?}", reply.body);
+        }
+        // The code's exchange, then one refresh a round: each spends the token that the one before it brought.
+        assert_eq!(place.asked("/api/v1/access_token"), 1 + round);
+    }
+}
+
+async fn a_refresh_token_that_does_not_change_is_kept(database: TestDatabase) {
+    let behaviour = Behaviour {
+        reddit_keeps_refresh_tokens: true,
+        // Shorter than what is asked with: every question needs a new one.
+        reddit_token_secs: Some(30),
+        ..Behaviour::default()
+    };
+    let place = Place::start(database, "sim-secret", behaviour).await;
+    let owner = place.connect().await;
+    for refreshes in 1..=3 {
+        assert_eq!(place.get("/me/reddit", &owner).await.status, 200);
+        assert_eq!(place.asked("/api/v1/access_token"), 1 + refreshes);
+    }
+}
+
+async fn a_permission_that_was_taken_back_is_told_until_it_is_given_again(database: TestDatabase) {
+    let place = Place::usual(database).await;
+    let owner = place.connect().await;
+    place.simulation.revoke_reddit_tokens();
+    for _ in 0..2 {
+        let refused = place.get("/me/reddit", &owner).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.code().as_str()),
+            (409, "reddit_login_needed")
+        );
+    }
+    assert_eq!(
+        place.asked("/api/v1/access_token"),
+        2,
+        "one refresh, and no other"
+    );
+    let status = place.get("/auth/reddit", &owner).await.json();
+    assert_eq!(status["account"]["needs_login"], true);
+    let owner = place.connect().await;
+    assert_eq!(place.get("/me/reddit", &owner).await.status, 200);
+}
+
+#[tokio::test]
+async fn each_failure_of_the_exchange_is_told_apart() {
+    let place = Place::usual(TestDatabase::sqlite().await).await;
+    let (asked, browser) = place.begin().await;
+    let state = asked
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .expect("a state")
+        .1
+        .into_owned();
+    let denied = place
+        .get(
+            &format!("/auth/reddit/callback?error=access_denied&state={state}"),
+            &browser,
+        )
+        .await;
+    assert_eq!(
+        (denied.status.as_u16(), denied.code().as_str()),
+        (403, "reddit_access_denied")
+    );
+    let again = place
+        .get(
+            &format!("/auth/reddit/callback?code=x&state={state}"),
+            &browser,
+        )
+        .await;
+    assert_eq!(
+        again.code(),
+        "reddit_unknown_state",
+        "a refusal uses the state up too"
+    );
+    let (asked, browser) = place.begin().await;
+    let state = asked
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .expect("a state")
+        .1
+        .into_owned();
+    let wrong = place
+        .get(
+            &format!("/auth/reddit/callback?code=wrong&state={state}"),
+            &browser,
+        )
+        .await;
+    assert_eq!(
+        (wrong.status.as_u16(), wrong.code().as_str()),
+        (400, "reddit_invalid_code")
+    );
+
+    let troubles = [
+        (
+            Behaviour {
+                fail: [Upstream::Reddit].into(),
+                ..Behaviour::default()
+            },
+            502,
+            "reddit_unavailable",
+        ),
+        (
+            Behaviour {
+                limit: [Upstream::Reddit].into(),
+                ..Behaviour::default()
+            },
+            503,
+            "reddit_rate_limited",
+        ),
+    ];
+    for (behaviour, status, code) in troubles {
+        let (asked, browser) = place.begin().await;
+        let back = place.agree(&asked).await;
+        place.simulation.behave(behaviour);
+        let told = place.get(&back, &browser).await;
+        place.simulation.behave(Behaviour::default());
+        assert_eq!((told.status.as_u16(), told.code().as_str()), (status, code));
+    }
+    let wrong_secret =
+        Place::start(TestDatabase::sqlite().await, "s3cr3t", Behaviour::default()).await;
+    let (asked, browser) = wrong_secret.begin().await;
+    let back = wrong_secret.agree(&asked).await;
+    let told = wrong_secret.get(&back, &browser).await;
+    assert_eq!(
+        (told.status.as_u16(), told.code().as_str()),
+        (502, "reddit_client_refused")
+    );
+}
+
+#[tokio::test]
+async fn a_browser_is_answered_with_a_page() {
+    let place = Place::usual(TestDatabase::sqlite().await).await;
+    let (asked, browser) = place.begin().await;
+    let back = place.agree(&asked).await;
+    let fields = [
+        ("cookie", browser.as_str()),
+        ("accept", "text/html,*/*;q=0.8"),
+    ];
+    let page = get_with(place.origin.address, &back, &fields).await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    let text = String::from_utf8_lossy(&page.body).into_owned();
+    assert!(text.contains("Connected as sim_reader"), "{text}");
+    let again = get_with(place.origin.address, &back, &fields).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("cache-control")),
+        (400, "private, no-store")
+    );
+    assert!(String::from_utf8_lossy(&again.body).contains("Begin again"));
+}
+
+#[tokio::test]
+async fn without_a_client_or_a_key_nobody_can_connect() {
+    let sources = [Script::new("a", Act::Give(vec![]))];
+    for settings in [&[][..], &[("REDDIT_CLIENT_ID", "sim")]] {
+        let database = TestDatabase::sqlite().await;
+        let origin = TestOrigin::with(database, &sources, settings).await;
+        for path in [
+            "/auth/reddit/login",
+            "/auth/reddit",
+            "/me/reddit",
+            "/auth/reddit/callback?state=a&code=b",
+        ] {
+            let refused = get(origin.address, path).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.code().as_str()),
+                (404, "reddit_not_configured"),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_token_lies_open_in_the_database() {
+    let database = TestDatabase::sqlite().await;
+    let file = database.url.trim_start_matches("sqlite://").to_owned();
+    let place = Place::usual(database).await;
+    let owner = place.connect().await;
+    assert_eq!(place.get("/me/reddit", &owner).await.status, 200);
+    let (_, token) = owner.split_once('=').expect("a cookie");
+    let folder = std::path::Path::new(&file).parent().expect("a folder");
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        seen.extend(std::fs::read(entry.expect("a file").path()).expect("its bytes"));
+    }
+    let holds = |text: &str| {
+        seen.windows(text.len())
+            .any(|bytes| bytes == text.as_bytes())
+    };
+    assert!(holds("sim_reader"), "the account is there");
+    for secret in ["sim-access", "sim-refresh", "sim-code", token] {
+        assert!(!holds(secret), "{secret}");
+    }
+}
