@@ -45,6 +45,7 @@ mod reddit;
 mod refresh;
 mod search;
 mod sources;
+mod trace;
 mod views;
 
 pub use exchange::exchange;

@@ -116,7 +116,7 @@ impl Ingest {
             } else {
                 self.standing(&remembered, &question, now)
             };
-            let known = changed_at(&remembered, source.name());
+            let known = changed_at(&remembered);
             async move {
                 let (outcome, changed_at) = match standing {
                     Some(outcome) => (outcome, known),
@@ -259,8 +259,7 @@ impl Ingest {
     }
 }
 
-/// When an answer of the source last changed what is shown of it.
-fn changed_at(remembered: &[Asked], source: &str) -> Option<DateTime<Utc>> {
-    let of_source = remembered.iter().filter(|asked| asked.source == source);
-    of_source.map(|asked| asked.changed_at).max()
+/// When an answer last changed what is shown: of any source, for a story may be shown with those of others that tell it too.
+fn changed_at(remembered: &[Asked]) -> Option<DateTime<Utc>> {
+    remembered.iter().map(|asked| asked.changed_at).max()
 }

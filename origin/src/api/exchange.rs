@@ -6,6 +6,7 @@ use super::client::{self, Client};
 use super::conditions::{Conditions, Validators};
 use super::error::ApiError;
 use super::forgery;
+use super::trace::{self, Trace};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
@@ -22,6 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
+use tracing::Instrument;
 
 /// The time of the request: the clock is read once for each.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +50,33 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Targets are cut to this in the log.
 const LOGGED_TARGET_CHARS_MAX: usize = 512;
 
-/// Answers one request. The body of a safe one is not read: it means nothing.
+/// Answers one request; what is logged meanwhile bears its identifiers.
 pub async fn exchange<B: http_body::Body>(
+    app: &App,
+    router: Router,
+    peer: SocketAddr,
+    request: Request<B>,
+) -> Response<Full<Bytes>>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let trace = Trace::of(request.headers());
+    // At any level of the log: a warning without them could not be told from another request's.
+    let span = tracing::error_span!(
+        "request",
+        request_id = trace.request_id,
+        trace_id = trace.trace_id,
+        parent_id = trace.parent_id
+    );
+    let mut answer = told(app, router, peer, request).instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&trace.request_id) {
+        answer.headers_mut().insert(trace::REQUEST_ID, id);
+    }
+    answer
+}
+
+/// The body of a safe request is not read: it means nothing.
+async fn told<B: http_body::Body>(
     app: &App,
     router: Router,
     peer: SocketAddr,

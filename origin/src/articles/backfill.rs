@@ -93,6 +93,7 @@ impl Articles {
                 if let Some(row) = self.outbox.row(&shown_otherwise(ids))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
+                sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
                 tx.commit().await?;
                 Ok(())
             })
@@ -142,6 +143,7 @@ impl Articles {
                 if let Some(row) = self.outbox.row(&shown_otherwise(ids.into_iter()))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
+                sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
                 tx.commit().await?;
                 Ok(())
             })

@@ -10,6 +10,7 @@ pub(super) struct Statements {
     pub(super) first: &'static str,
     pub(super) outcome: &'static str,
     pub(super) remember: &'static str,
+    pub(super) all_changed: &'static str,
     pub(super) asked: &'static str,
     pub(super) page: &'static str,
     pub(super) page_of_category: &'static str,
@@ -141,6 +142,8 @@ macro_rules! statements {
             // Without $7, nothing that is shown has changed.
             remember: "UPDATE questions SET asked_at = $3, outcome = $4, articles = $5, ask_again_at = $6, \
                 changed_at = coalesce($7, changed_at) WHERE source = $1 AND category = $2",
+            // The lists of all sources are shown otherwise.
+            all_changed: "UPDATE questions SET changed_at = $1",
             asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions",
             page: concat!(
                 "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names),

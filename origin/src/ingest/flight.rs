@@ -13,6 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tracing::Instrument;
 
 /// What is asked of a source; `None` is its news whatever their category.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,10 +65,12 @@ impl Flights {
             question: question.clone(),
         };
         let asking = ask();
-        let task = tokio::spawn(async move {
+        let asking = async move {
             let _landing = landing;
             asking.await
-        });
+        };
+        // Its log lines belong to whoever set it off.
+        let task = tokio::spawn(asking.in_current_span());
         // The task ends without an answer only by a panic, which the panic hook has logged.
         let answer = task
             .map(|ended| ended.unwrap_or(Ok(Outcome::Failed(Failure::Internal))))

@@ -163,6 +163,36 @@ async fn an_unsafe_request_can_void_an_answer_by_its_groups() {
 }
 
 #[tokio::test]
+async fn a_client_that_knows_only_the_time_is_not_sent_it_again_either() {
+    let origin = origin().await;
+    let in_a_second = chrono::Utc::now() + chrono::TimeDelta::seconds(1);
+    let form = "%a, %d %b %Y %H:%M:%S GMT";
+    for target in ["/articles", "/articles/1"] {
+        let first = get(origin.address, target).await;
+        let told = first.header("last-modified");
+        let told = chrono::NaiveDateTime::parse_from_str(told, form).expect("a time");
+        let age = chrono::Utc::now() - told.and_utc();
+        assert!(
+            age >= chrono::TimeDelta::seconds(10),
+            "what was changed just now may not be all that was: {age}"
+        );
+        for (since, status) in [
+            (in_a_second, 304),
+            (in_a_second - chrono::TimeDelta::hours(1), 200),
+        ] {
+            let since = since.format(form).to_string();
+            let reply = get_with(
+                origin.address,
+                target,
+                &[("if-modified-since", since.as_str())],
+            )
+            .await;
+            assert_eq!(reply.status, status, "{target} {since}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn head_answers_as_get_does_without_the_body() {
     let origin = origin().await;
     for (target, ..) in ENDPOINTS.iter().chain(&[

@@ -1,7 +1,7 @@
 //! The program as it is run: arguments, start, signals, strangers, secrets.
 
 use crate::support::database::{TestDatabase, on_both_databases};
-use crate::support::http::get;
+use crate::support::http::{get, get_with};
 use crate::support::process::{Process, run};
 use crate::support::{PATIENCE, until};
 use std::time::{Duration, Instant};
@@ -315,4 +315,35 @@ async fn a_database_that_is_down_at_start_is_waited_for_without_naming_its_passw
     })
     .await;
     assert!(!process.log().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn log_lines_bear_the_identifiers_of_their_request() {
+    let process = Process::start(&[]);
+    until("it is ready", || async {
+        get(process.address, "/health/ready").await.status == 200
+    })
+    .await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let fields = [
+        ("x-request-id", "from-the-proxy-1"),
+        ("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")),
+    ];
+    let target = "/articles?category=health&live=true";
+    let reply = get_with(process.address, target, &fields).await;
+    assert_eq!(reply.header("x-request-id"), "from-the-proxy-1");
+    let own = get(process.address, "/status").await;
+    assert_eq!(own.header("x-request-id").len(), 16);
+    let of_request = |message: &str| {
+        process.log().lines().any(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            line["message"] == message
+                && line["span"]["request_id"] == "from-the-proxy-1"
+                && line["span"]["trace_id"] == trace
+        })
+    };
+    until("both lines are written", || async {
+        of_request("answered") && of_request("source asked")
+    })
+    .await;
 }
