@@ -30,6 +30,7 @@ mod caching;
 mod caller;
 mod client;
 mod conditions;
+mod cors;
 mod cursor;
 mod docs;
 mod error;
@@ -70,6 +71,7 @@ use people::People;
 use serde::Serialize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tower_http::cors::CorsLayer;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub struct App {
     refreshes: Refreshes,
     search: Search,
     fresh_for: Duration,
+    cors: Option<CorsLayer>,
     trusted_proxies: Vec<IpNet>,
     limiter: Option<Mutex<Limiter>>,
     people: People,
@@ -101,6 +104,7 @@ impl App {
             refreshes: Refreshes::new(database),
             search: Search::new(database),
             fresh_for: config.cache_ttl,
+            cors: config.cors.as_ref().map(cors::layer),
             trusted_proxies: config.trusted_proxies.clone(),
             limiter: config
                 .rate_limit_per_minute
@@ -123,7 +127,8 @@ impl App {
 
 /// All routes; what no route knows is answered as every other failure.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let cors = app.cors.clone();
+    let router = Router::new()
         .route("/articles", get(articles::list))
         .route("/articles/{id}", get(articles::one))
         .route("/refresh", post(refresh::request))
@@ -163,7 +168,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/docs", get(docs::page))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .with_state(app)
+        .with_state(app);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 /// A JSON answer with its `Cache-Control`.

@@ -273,6 +273,12 @@ pub const SETTINGS: &[Setting] = &[
         "Addresses or networks, separated by blanks or commas, whose Forwarded and X-Forwarded-For are believed",
     ),
     plain(
+        "ORIGIN_CORS_ORIGINS",
+        "cors-origins",
+        None,
+        "Web origins whose pages may read answers, separated by blanks, as in https://app.example; * lets all",
+    ),
+    plain(
         "ORIGIN_CONNECTIONS_MAX",
         "connections-max",
         Some("1024"),
@@ -303,6 +309,13 @@ pub const SETTINGS: &[Setting] = &[
         "How much to log: error, warn, info, debug, or directives such as info,sqlx=debug",
     ),
 ];
+
+/// Whose pages may read answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    Anybody,
+    These(Vec<String>),
+}
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -369,6 +382,7 @@ pub struct Config {
     pub session_ttl: Duration,
     pub public_url: Option<BaseUrl>,
     pub trusted_proxies: Vec<IpNet>,
+    pub cors: Option<Cors>,
     pub connections_max: u32,
     pub database_connections_max: u32,
     /// `None` is the lexicon.
@@ -458,6 +472,7 @@ impl Config {
         let session_ttl = read.required("ORIGIN_SESSION_TTL", value::timeout);
         let public_url = read.optional("ORIGIN_PUBLIC_URL", value::base_url);
         let trusted_proxies = read.optional("ORIGIN_TRUSTED_PROXIES", value::networks);
+        let cors = read.optional("ORIGIN_CORS_ORIGINS", value::cors);
         let connections_max = read.required("ORIGIN_CONNECTIONS_MAX", value::count);
         let database_connections_max =
             read.required("ORIGIN_DATABASE_CONNECTIONS_MAX", value::count);
@@ -493,6 +508,7 @@ impl Config {
             session_ttl: session_ttl?,
             public_url: public_url?,
             trusted_proxies: trusted_proxies?.unwrap_or_default(),
+            cors: cors?,
             connections_max: connections_max?,
             database_connections_max: database_connections_max?,
             sentiment_model: sentiment_model?,

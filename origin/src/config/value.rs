@@ -1,6 +1,6 @@
 //! From the text of a setting to its value. Pure; a fault says what would be right, and never repeats what may be secret.
 
-use super::{BaseUrl, FeedUrls, LogFormat};
+use super::{BaseUrl, Cors, FeedUrls, LogFormat};
 use crate::database::DatabaseUrl;
 use crate::discipline::Window;
 use crate::secret::Secret;
@@ -129,6 +129,21 @@ pub(super) fn interval(text: &str) -> Result<Option<Duration>, String> {
         }
         interval => Ok(Some(interval)),
     }
+}
+
+pub(super) fn cors(text: &str) -> Result<Cors, String> {
+    if text == "*" {
+        return Ok(Cors::Anybody);
+    }
+    let origins = text.split_whitespace().map(|word| {
+        let origin = http_url(word)?.origin().ascii_serialization();
+        // What browsers send: no path, no slash, no default port.
+        match origin == word {
+            true => Ok(origin),
+            false => Err(format!("must be origins, as in {origin}, not {word:?}")),
+        }
+    });
+    origins.collect::<Result<_, _>>().map(Cors::These)
 }
 
 /// A whole number and a unit: `250ms`, `300s`, `5m`, `1h`, `1d`.
@@ -297,6 +312,22 @@ mod tests {
             "5ſ",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        assert_eq!(cors("*"), Ok(Cors::Anybody));
+        let two = cors("https://app.example http://localhost:3000").unwrap();
+        let expected = ["https://app.example", "http://localhost:3000"];
+        assert_eq!(two, Cors::These(expected.map(str::to_owned).into()));
+        for text in [
+            "https://app.example/",
+            "app.example",
+            "https://a.example:443",
+            "null",
+        ] {
+            assert!(cors(text).is_err(), "{text}");
         }
     }
 

@@ -192,6 +192,53 @@ async fn a_client_that_knows_only_the_time_is_not_sent_it_again_either() {
     }
 }
 
+async fn open_to(origins: &str) -> TestOrigin {
+    let database = crate::support::database::TestDatabase::sqlite().await;
+    let source = Script::new("a", Act::Give(vec![article("x", 0)]));
+    TestOrigin::with(database, &[source], &[("ORIGIN_CORS_ORIGINS", origins)]).await
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_may_read_answers_when_the_settings_let_them() {
+    const APP: &str = "https://app.example";
+    let asked = |origin| [("origin", origin)];
+    let allowed = "access-control-allow-origin";
+    let closed = origin().await;
+    let reply = get_with(closed.address, "/articles", &asked(APP)).await;
+    assert_eq!((reply.header(allowed), reply.header("vary")), ("", ""));
+
+    let all = open_to("*").await;
+    let reply = get_with(all.address, "/articles", &asked(APP)).await;
+    assert_eq!((reply.header(allowed), reply.header("vary")), ("*", ""));
+
+    let some = open_to(APP).await;
+    for (asks, is_let) in [(APP, APP), ("https://evil.example", "")] {
+        let reply = get_with(some.address, "/articles", &asked(asks)).await;
+        assert_eq!(
+            (reply.header(allowed), reply.header("vary")),
+            (is_let, "origin")
+        );
+        assert!(
+            !reply
+                .headers
+                .contains_key("access-control-allow-credentials")
+        );
+    }
+    let preflight = [
+        ("origin", APP),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "idempotency-key"),
+    ];
+    let reply = send(some.address, Method::OPTIONS, "/refresh", &preflight).await;
+    let reply = reply.expect("an answer");
+    assert_eq!((reply.status.as_u16(), reply.header(allowed)), (200, APP));
+    assert!(
+        reply
+            .header("access-control-allow-headers")
+            .contains("idempotency-key")
+    );
+}
+
 #[tokio::test]
 async fn head_answers_as_get_does_without_the_body() {
     let origin = origin().await;
