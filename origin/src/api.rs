@@ -2,6 +2,10 @@
 //!
 //! | path | answers | kept by the cache before us |
 //! | --- | --- | --- |
+//! | `/` | the news as a page for people | as `/articles`, or until the board changes |
+//! | `/board` | the board as a page | as `/messages` |
+//! | `/account`, `/account/menu` | one person's page, and the entry of the menu that leads there | private, not at all |
+//! | `/assets/{name}` | style and script of the pages | for ever |
 //! | `/articles` | a page of articles, newest first | `CACHE_TTL`, or until its tags are purged |
 //! | `/articles/{id}` | one article | `CACHE_TTL`, or until its tags are purged |
 //! | `POST /refresh`, `/refresh/{id}` | asks for a round of all sources; how it went | not at all |
@@ -40,6 +44,7 @@ mod forgery;
 mod health;
 mod limit;
 mod messages;
+mod page;
 mod params;
 mod people;
 mod reddit;
@@ -129,6 +134,13 @@ impl App {
 pub fn router(app: Arc<App>) -> Router {
     let cors = app.cors.clone();
     let router = Router::new()
+        .route("/", get(page::front))
+        .route("/board", get(page::board))
+        .route("/account", get(page::account))
+        .route("/account/menu", get(page::menu))
+        .route("/account/feed", post(page::save_feed))
+        .route("/account/delete", post(page::delete))
+        .route("/assets/{name}", get(page::asset))
         .route("/articles", get(articles::list))
         .route("/articles/{id}", get(articles::one))
         .route("/refresh", post(refresh::request))

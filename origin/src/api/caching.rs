@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+pub(super) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 /// While the cache asks for a newer answer, it may give the old one for so long.
 const STALE_WHILE_REVALIDATE_SECS: u64 = 30;
 /// When we fail, the cache may give what it has for so long.

@@ -384,6 +384,13 @@ impl From<AccountFault> for ApiError {
     }
 }
 
+/// What a person is told of a failure, put into the answer's extensions for pages.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) title: &'static str,
+    pub(super) detail: String,
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
@@ -402,6 +409,11 @@ impl IntoResponse for ApiError {
         // A struct of texts and numbers always has a JSON form.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();
+        let title = status.canonical_reason().unwrap_or("Error");
+        response.extensions_mut().insert(Told {
+            title,
+            detail: self.detail(),
+        });
         let fields = response.headers_mut();
         fields.insert(
             CONTENT_TYPE,

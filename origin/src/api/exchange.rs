@@ -5,8 +5,8 @@ use super::caching::Modified;
 use super::client::{self, Client};
 use super::conditions::{Conditions, Validators};
 use super::error::ApiError;
-use super::forgery;
 use super::trace::{self, Trace};
+use super::{forgery, page};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
@@ -93,6 +93,7 @@ where
         head.uri.clone(),
         Conditions::of(&head.headers),
     );
+    let is_for_people = page::is_for_people(&head.method, head.uri.path(), &head.headers);
     let admitted = match admit(app, client, &head, begun) {
         Ok(()) if head.method.is_safe() => Ok(Bytes::new()),
         Ok(()) => read(body).await,
@@ -114,6 +115,10 @@ where
             answer(router, Request::from_parts(head, Body::from(body))).await
         }
         Err(refusal) => refusal.into_response(),
+    };
+    let answer = match is_for_people {
+        true => page::for_people(answer),
+        false => answer,
     };
     let (method, uri, conditions) = asked;
     let mut answer = finish(answer, &method, &conditions, now).await;

@@ -1,6 +1,6 @@
 //! `/me/feed`: the news as the signed-in user's preferences ask for it.
 //!
-//! Sources and categories are chosen by the database; muted words are looked for here, on whole words, in as many articles as one request
+//! Sources and categories are chosen by the database; languages and muted words are looked at here, in as many articles as one request
 //! may look at. A page may so be shorter than asked for, or empty, and still have a next one.
 
 use super::caller::Caller;
@@ -72,7 +72,14 @@ pub(super) async fn page(
                 id: article.id,
             });
             let texts = [Some(article.title.as_str()), article.description.as_deref()];
-            if is_muted(&wishes.muted_words, &texts) {
+            let is_foreign = article.language.as_ref().is_some_and(|code| {
+                !wishes.languages.is_empty()
+                    && !wishes
+                        .languages
+                        .iter()
+                        .any(|own| own.split('-').next() == Some(code.as_str()))
+            });
+            if is_foreign || is_muted(&wishes.muted_words, &texts) {
                 continue;
             }
             articles.push(article);

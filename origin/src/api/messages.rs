@@ -5,7 +5,7 @@
 
 use super::auth::{name, see_other};
 use super::body::{Fields, Format};
-use super::caching::Shared;
+use super::caching::{CACHE_GROUPS, CACHE_TAG, Shared};
 use super::caller::Caller;
 use super::error::ApiError;
 use super::exchange::{Asker, Now};
@@ -121,6 +121,23 @@ pub(super) async fn remove(
 /// What shows the board may be kept, until the board changes.
 pub(super) fn shared() -> Shared {
     Shared::exactly_secs(KEPT_SECS).tagged([Tag::messages()])
+}
+
+/// Has a page void with the board that it shows beside other things.
+pub(super) fn join_group(fields: &mut HeaderMap) {
+    let tag = Tag::messages();
+    let joined = |name: HeaderName, member: String| {
+        let own = fields.get(&name).and_then(|value| value.to_str().ok());
+        let value = own.map_or_else(|| member.clone(), |own| format!("{own}, {member}"));
+        Some((name, HeaderValue::from_str(&value).ok()?))
+    };
+    let values = [
+        joined(CACHE_TAG, tag.to_string()),
+        joined(CACHE_GROUPS, format!("\"{tag}\"")),
+    ];
+    for (name, value) in values.into_iter().flatten() {
+        fields.insert(name, value);
+    }
 }
 
 /// Tells caches that the board has changed.

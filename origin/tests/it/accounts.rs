@@ -500,11 +500,17 @@ async fn the_feed_is_what_the_preferences_ask_for() {
     };
     let given =
         |names: &[&str], category| Act::Give(names.iter().map(|name| of(name, category)).collect());
+    let english = NewArticle {
+        language: Some("en".to_owned()),
+        ..of("start-22", Category::Science)
+    };
+    let science = Act::Give(vec![
+        of("art-1", Category::Science),
+        english,
+        of("final-333", Category::Science),
+    ]);
     let sources = [
-        Script::without_categories(
-            "a",
-            given(&["art-1", "start-22", "final-333"], Category::Science),
-        ),
+        Script::without_categories("a", science),
         Script::without_categories(
             "b",
             given(&["match-4444", "art-5555555555"], Category::Sports),
@@ -563,5 +569,9 @@ async fn the_feed_is_what_the_preferences_ask_for() {
     prefer("feed.categories", json!(["science"])).await;
     assert_eq!(titles("/me/feed").await.0, [""; 0]);
     prefer("feed.sources", json!([])).await;
+    prefer("feed.languages", json!(["de-CH"])).await;
+    // Of the others nobody knows the language.
+    assert_eq!(titles("/me/feed").await.0, ["final-333"]);
+    prefer("feed.languages", json!(["EN", "de"])).await;
     assert_eq!(titles("/me/feed").await.0, ["final-333", "start-22"]);
 }

@@ -426,7 +426,10 @@ async fn the_interface_describes_itself() {
             _ => "1",
         };
         for (method, operation) in item.as_object().expect("operations") {
-            let target = path.replace("{id}", id).replace("{key}", "theme");
+            let target = path
+                .replace("{id}", id)
+                .replace("{key}", "theme")
+                .replace("{name}", "page-0.css");
             let method: Method = method.to_uppercase().parse().expect("a method");
             let reply = send(origin.address, method.clone(), &target, &[]).await;
             let status = reply.expect("an answer").status.as_u16();

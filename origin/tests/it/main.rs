@@ -11,6 +11,7 @@ mod ingest;
 mod limits;
 mod outages;
 mod outbox;
+mod pages;
 mod paging;
 mod people;
 mod private;
