@@ -17,6 +17,7 @@
 //! | `/auth/register`, `/auth/login`, `/auth/logout` | `POST`: an account, a session, its end | not at all |
 //! | `/me`, `/me/preferences`, `/me/preferences/{key}`, `/me/feed` | what belongs to who is signed in | private, not at all |
 //! | `/auth/reddit`, `/auth/reddit/login`, `/auth/reddit/callback` | a person's Reddit account: whether, how, and back from there | not at all |
+//! | `/me/feeds`, `/me/feeds/{id}` | the feeds that the signed-in user added | not at all |
 //! | `/me/reddit` | what that account has chosen to read | not at all |
 //! | `/health/live`, `/health/ready`, `/health` | whether the process runs; whether it can answer | not at all |
 //! | `/openapi.json`, `/docs` | this interface, for programs and for people | 1 h |
@@ -51,6 +52,7 @@ mod reddit;
 mod refresh;
 mod search;
 mod sources;
+mod subscriptions;
 mod trace;
 mod views;
 
@@ -64,11 +66,12 @@ use crate::ingest::Ingest;
 use crate::reddit::Connections;
 use crate::refreshes::Refreshes;
 use crate::search::Search;
+use crate::subscriptions::Subscriptions;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use caching::Shared;
 use error::ApiError;
 use ipnet::IpNet;
@@ -93,6 +96,8 @@ pub struct App {
     people: People,
     /// `None` when people's Reddit accounts cannot be connected here.
     connections: Option<Connections>,
+    /// `None` when there is no client to ask them with.
+    subscriptions: Option<Arc<Subscriptions>>,
 }
 
 impl App {
@@ -102,7 +107,22 @@ impl App {
         articles: Arc<Articles>,
         ingest: Arc<Ingest>,
     ) -> Arc<Self> {
+        let subscriptions = Subscriptions::new(
+            database,
+            &config.feed_permitted_networks,
+            config.source_timeout,
+            config.feed_interval_min,
+            config.user_feeds_max,
+        );
+        let subscriptions = subscriptions
+            .inspect_err(|error| tracing::error!(%error, "users' feeds cannot be asked"))
+            .ok()
+            .map(Arc::new);
+        if let Some(subscriptions) = &subscriptions {
+            ingest.subscribe(Arc::clone(subscriptions));
+        }
         Arc::new(Self {
+            subscriptions,
             database: database.clone(),
             articles,
             ingest,
@@ -167,6 +187,11 @@ pub fn router(app: Arc<App>) -> Router {
                 .delete(account::remove_preference),
         )
         .route("/me/feed", get(feed::feed))
+        .route(
+            "/me/feeds",
+            get(subscriptions::list).post(subscriptions::add),
+        )
+        .route("/me/feeds/{id}", delete(subscriptions::remove))
         .route("/messages", get(messages::list).post(messages::post))
         .route(
             "/messages/{id}",

@@ -237,6 +237,18 @@ pub const SETTINGS: &[Setting] = &[
         "Shortest time between two polls of a feed, whatever it says of itself",
     ),
     plain(
+        "FEED_PERMITTED_NETWORKS",
+        "feed-permitted-networks",
+        None,
+        "Networks, separated by blanks or commas, in which users' feeds may lie though they are not public",
+    ),
+    plain(
+        "ORIGIN_USER_FEEDS_MAX",
+        "user-feeds-max",
+        Some("20"),
+        "Feeds that one user may add",
+    ),
+    plain(
         "ORIGIN_RATE_LIMIT",
         "rate-limit",
         Some("6000"),
@@ -373,6 +385,8 @@ pub struct Config {
     pub guardian_quota: Vec<Window>,
     pub reddit_quota: Vec<Window>,
     pub feed_interval_min: Duration,
+    pub feed_permitted_networks: Vec<IpNet>,
+    pub user_feeds_max: u32,
     /// `None` sets no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// `None` sets no limit.
@@ -466,6 +480,8 @@ impl Config {
         let guardian_quota = read.required("GUARDIAN_QUOTA", value::quota);
         let reddit_quota = read.required("REDDIT_QUOTA", value::quota);
         let feed_interval_min = read.required("FEED_INTERVAL_MIN", value::duration);
+        let feed_permitted_networks = read.optional("FEED_PERMITTED_NETWORKS", value::networks);
+        let user_feeds_max = read.required("ORIGIN_USER_FEEDS_MAX", value::count);
         let rate_limit_per_minute = read.required("ORIGIN_RATE_LIMIT", value::rate);
         let login_rate_limit_per_minute = read.required("ORIGIN_LOGIN_RATE_LIMIT", value::rate);
         let message_rate_limit_per_minute = read.required("ORIGIN_MESSAGE_RATE_LIMIT", value::rate);
@@ -502,6 +518,8 @@ impl Config {
             guardian_quota: guardian_quota?,
             reddit_quota: reddit_quota?,
             feed_interval_min: feed_interval_min?,
+            feed_permitted_networks: feed_permitted_networks?.unwrap_or_default(),
+            user_feeds_max: user_feeds_max?,
             rate_limit_per_minute: rate_limit_per_minute?,
             login_rate_limit_per_minute: login_rate_limit_per_minute?,
             message_rate_limit_per_minute: message_rate_limit_per_minute?,

@@ -19,6 +19,7 @@ use crate::articles::{Answer, Articles, Asked};
 use crate::database::DatabaseError;
 use crate::discipline::Purpose;
 use crate::source::{Batch, Query, Source, SourceError};
+use crate::subscriptions::Subscriptions;
 use chrono::{DateTime, TimeDelta, Utc};
 use flight::{Flights, Question};
 use futures_util::future::join_all;
@@ -53,6 +54,8 @@ pub struct Ingest {
     /// When the set of enabled sources was last another one.
     enabled_at: OnceLock<DateTime<Utc>>,
     flights: Flights,
+    /// Feeds that users added, asked by the schedule beside the enabled sources.
+    subscriptions: OnceLock<Arc<Subscriptions>>,
 }
 
 impl Ingest {
@@ -71,12 +74,36 @@ impl Ingest {
             fresh_for,
             source_timeout,
             flights: Flights::default(),
+            subscriptions: OnceLock::new(),
         })
     }
 
     /// The enabled sources.
     pub fn sources(&self) -> &[Arc<dyn Source>] {
         &self.sources
+    }
+
+    /// Has the schedule ask what users added too.
+    pub fn subscribe(&self, subscriptions: Arc<Subscriptions>) {
+        let _ = self.subscriptions.set(subscriptions);
+    }
+
+    /// Asks a source that is about to be taken in, and stores what it gives; else tells why it gives nothing.
+    pub async fn introduce(
+        self: &Arc<Self>,
+        source: &Arc<dyn Source>,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), Failure>, DatabaseError> {
+        let question = Question {
+            source: source.name().to_owned(),
+            category: None,
+        };
+        let (live, begun) = (Purpose::Live, Instant::now());
+        let outcome = self.ask_once(source, question, live, begun, now).await?;
+        Ok(match outcome {
+            Outcome::Failed(failure) => Err(failure),
+            Outcome::Ok | Outcome::Empty => Ok(()),
+        })
     }
 
     /// Remembers which sources are enabled: answers that were made with others are out of date.

@@ -27,6 +27,7 @@ pub mod sentiment;
 pub mod serve;
 pub mod sim;
 pub mod source;
+pub mod subscriptions;
 pub mod tag;
 pub mod turn;
 pub mod users;

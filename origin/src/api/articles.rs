@@ -6,6 +6,7 @@ use super::params::ParameterFault;
 use super::{App, cursor, identifier, params};
 use crate::articles::{Article, PageQuery};
 use crate::ingest::{SourceReport, State as SourceState, Wanted};
+use crate::subscriptions::is_personal;
 use crate::tag::Tag;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
@@ -106,6 +107,8 @@ pub(super) async fn one(
         .articles
         .by_id(id)
         .await?
+        // What a user added is that user's, and stands in `/me/feed`.
+        .filter(|article| !is_personal(&article.source))
         .ok_or(ApiError::ArticleNotFound)?;
     app.articles_shared()
         .tagged([Tag::article(id), Tag::source(&article.source)])

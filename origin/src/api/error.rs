@@ -44,6 +44,8 @@ pub(super) enum ApiError {
     CrossSite,
     EmailTaken,
     TooManyPreferences,
+    FeedNotFound,
+    TooManyFeeds,
     /// Connecting a Reddit account, or using one.
     Oauth(OauthFault),
     /// Too much costly work at once.
@@ -139,6 +141,11 @@ pub(super) const CODES: &[(&str, &str)] = &[
         "not_ready",
         "The service cannot answer yet or at the moment.",
     ),
+    ("feed_not_found", "You have no feed with this identifier."),
+    (
+        "too_many_feeds",
+        "You have as many feeds as there may be; remove one first.",
+    ),
     (
         "reddit_access_denied",
         "Permission was not given at Reddit. Nothing was connected.",
@@ -223,9 +230,12 @@ impl ApiError {
             | Self::ArticleNotFound
             | Self::RefreshNotFound
             | Self::MessageNotFound
+            | Self::FeedNotFound
             | Self::PreferenceNotFound => StatusCode::NOT_FOUND,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::EmailTaken | Self::TooManyPreferences => StatusCode::CONFLICT,
+            Self::EmailTaken | Self::TooManyPreferences | Self::TooManyFeeds => {
+                StatusCode::CONFLICT
+            }
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Fields(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -264,6 +274,8 @@ impl ApiError {
             Self::RateLimited { .. } => "rate_limited",
             Self::DatabaseUnavailable(_) => "database_unavailable",
             Self::NotReady(_) => "not_ready",
+            Self::FeedNotFound => "feed_not_found",
+            Self::TooManyFeeds => "too_many_feeds",
             Self::Oauth(fault) => oauth::told(fault).code,
             Self::Internal(_) => "internal_error",
         }
@@ -318,6 +330,10 @@ impl ApiError {
                 "The database cannot be reached at the moment.".to_owned()
             }
             Self::NotReady(_) => "The service cannot answer at the moment.".to_owned(),
+            Self::FeedNotFound => "You have no feed with this identifier.".to_owned(),
+            Self::TooManyFeeds => {
+                "You have as many feeds as there may be; remove one first.".to_owned()
+            }
             Self::Oauth(fault) => oauth::told(fault).sentence.to_owned(),
             Self::Internal(_) => "Something failed on our side.".to_owned(),
         }

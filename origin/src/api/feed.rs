@@ -31,17 +31,27 @@ pub(super) async fn feed(
     let asked = params::feed(query.as_deref()).map_err(ApiError::Parameters)?;
     let preferences = app.people.preferences.all(caller.user.id).await?;
     let wishes = Wishes::new(&preferences);
-    let (articles, next) = page(&app, &wishes, asked.after, asked.limit).await?;
+    let own = own(&app, caller.user.id).await?;
+    let (articles, next) = page(&app, &wishes, own, asked.after, asked.limit).await?;
     private_json(&Feed {
         articles,
         next: next.map(|position| cursor::encode(position, None, Some(params::FEED))),
     })
 }
 
-/// The articles of a page, and where the next one begins.
+/// The sources that a reader added.
+pub(super) async fn own(app: &App, user_id: i64) -> Result<Vec<String>, ApiError> {
+    match &app.subscriptions {
+        Some(subscriptions) => Ok(subscriptions.names(user_id).await?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The articles of a page, of the enabled sources and the reader's `own`, and where the next one begins.
 pub(super) async fn page(
     app: &App,
     wishes: &Wishes,
+    own: Vec<String>,
     mut after: Option<Position>,
     limit: u16,
 ) -> Result<(Vec<Article>, Option<Position>), ApiError> {
@@ -51,7 +61,7 @@ pub(super) async fn page(
         .iter()
         .map(|source| source.name().to_owned());
     let is_wished = |name: &String| wishes.sources.is_empty() || wishes.sources.contains(name);
-    let sources: Vec<String> = enabled.filter(is_wished).collect();
+    let sources: Vec<String> = enabled.chain(own).filter(is_wished).collect();
     let mut articles: Vec<Article> = Vec::new();
     let mut looked_at = 0;
     loop {

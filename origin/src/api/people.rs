@@ -19,6 +19,8 @@ use url::Url;
 /// Failed sign-ins to one account, from wherever they come: all of these at once, then evenly over the hour.
 const FAILURES_PER_HOUR_MAX: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 const HOUR: Duration = Duration::from_secs(3600);
+/// Of one user. More than anybody adds by hand.
+const FEEDS_PER_HOUR_MAX: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
 
 /// Shared by the handlers of accounts and of the board.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct People {
     logins: Option<Mutex<Limiter>>,
     messages: Option<Mutex<Limiter>>,
     failures: Mutex<Pace<Email>>,
+    /// Feeds tried, by user: each is a request to wherever the user says.
+    feeds: Mutex<Pace<i64>>,
 }
 
 impl People {
@@ -50,6 +54,7 @@ impl People {
             logins: limiter(config.login_rate_limit_per_minute),
             messages: limiter(config.message_rate_limit_per_minute),
             failures: Mutex::new(Pace::new(FAILURES_PER_HOUR_MAX, HOUR)),
+            feeds: Mutex::new(Pace::new(FEEDS_PER_HOUR_MAX, HOUR)),
         }
     }
 
@@ -72,6 +77,13 @@ impl People {
     /// Counts a message.
     pub(super) fn admit_message(&self, asker: &Asker) -> Result<(), ApiError> {
         admit(self.messages.as_ref(), asker)
+    }
+
+    /// Counts a feed that a user wants to add.
+    pub(super) fn admit_feed(&self, user_id: i64) -> Result<(), ApiError> {
+        lock(&self.feeds)
+            .admit(user_id, Instant::now())
+            .map_err(limited)
     }
 
     /// Counts a failure to sign in to an account, before it is known to be one: many at once must not slip through.

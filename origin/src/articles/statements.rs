@@ -37,7 +37,7 @@ macro_rules! article_columns {
             "(SELECT CAST(", $object, "('score', s.score, 'label', s.label, 'model', s.model) AS text) ",
             "FROM article_sentiments s WHERE s.article_id = a.id ORDER BY s.scored_at DESC LIMIT 1) AS sentiment, ",
             "(SELECT CAST(", $array, "(", $object, "('id', d.id, 'source', d.source, 'outlet', d.outlet, 'url', d.url)) AS text) ",
-            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE o.duplicate_of = a.id ",
+            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE o.duplicate_of = a.id AND o.source NOT LIKE 'user-feed:%' ",
             "ORDER BY o.published_at, o.id LIMIT 10) d) AS also_at"
         )
     };

@@ -17,6 +17,9 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Feeds of users that are asked at the same time.
+const SUBSCRIBED_AT_ONCE_MAX: usize = 8;
+
 /// Which questions a round puts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -59,27 +62,57 @@ impl Ingest {
     ) -> Result<Round, DatabaseError> {
         let begun = Instant::now();
         let remembered = self.articles.asked().await?;
-        let rounds = self.sources.iter().map(|source| {
-            let questions = match (scope, self.interval) {
-                (Scope::Due, Some(interval)) => due(source.as_ref(), &remembered, interval, now),
-                (Scope::Due, None) => Vec::new(),
-                (Scope::All, _) => known(source.as_ref(), &remembered)
-                    .into_iter()
-                    .map(|(question, _)| question)
-                    .collect(),
-            };
-            // Somebody waits for a round that was asked for.
-            let purpose = match scope {
-                Scope::Due => Purpose::Scheduled,
-                Scope::All => Purpose::Live,
-            };
-            self.ask_in_turn(source, questions, purpose, begun, now)
-        });
-        let rounds: Result<Vec<Vec<Asking>>, DatabaseError> =
-            join_all(rounds).await.into_iter().collect();
+        let subscribed = match self.subscriptions.get() {
+            Some(subscriptions) => subscriptions.sources().await?,
+            None => Vec::new(),
+        };
+        // The enabled sources all at once; of what users add there may be any number.
+        let enabled = join_all(
+            self.sources
+                .iter()
+                .map(|source| self.round_of(source, &remembered, scope, begun, now)),
+        );
+        let added = async {
+            let mut rounds = Vec::new();
+            for some in subscribed.chunks(SUBSCRIBED_AT_ONCE_MAX) {
+                let some = some
+                    .iter()
+                    .map(|source| self.round_of(source, &remembered, scope, begun, now));
+                rounds.extend(join_all(some).await);
+            }
+            rounds
+        };
+        let (mut rounds, added) = futures_util::future::join(enabled, added).await;
+        rounds.extend(added);
+        let rounds: Result<Vec<Vec<Asking>>, DatabaseError> = rounds.into_iter().collect();
         Ok(Round {
             asked: rounds?.into_iter().flatten().collect(),
         })
+    }
+
+    async fn round_of(
+        self: &Arc<Self>,
+        source: &Arc<dyn Source>,
+        remembered: &[Asked],
+        scope: Scope,
+        begun: Instant,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Asking>, DatabaseError> {
+        let questions = match (scope, self.interval) {
+            (Scope::Due, Some(interval)) => due(source.as_ref(), remembered, interval, now),
+            (Scope::Due, None) => Vec::new(),
+            (Scope::All, _) => known(source.as_ref(), remembered)
+                .into_iter()
+                .map(|(question, _)| question)
+                .collect(),
+        };
+        // Somebody waits for a round that was asked for.
+        let purpose = match scope {
+            Scope::Due => Purpose::Scheduled,
+            Scope::All => Purpose::Live,
+        };
+        self.ask_in_turn(source, questions, purpose, begun, now)
+            .await
     }
 
     async fn ask_in_turn(

@@ -23,3 +23,4 @@ mod schedule;
 mod search;
 mod simulated;
 mod support;
+mod user_feeds;

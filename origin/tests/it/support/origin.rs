@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 pub(crate) struct TestOrigin {
     pub(crate) address: SocketAddr,
     pub(crate) articles: Arc<Articles>,
+    pub(crate) ingest: Arc<Ingest>,
     pub(crate) schedule: Schedule,
     pub(crate) outbox: Outbox,
     _database: TestDatabase,
@@ -75,6 +76,7 @@ impl TestOrigin {
         Self {
             address,
             articles,
+            ingest,
             schedule,
             outbox,
             _database: database,

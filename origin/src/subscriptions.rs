@@ -1,0 +1,251 @@
+//! Feeds that users add for themselves: every SQL statement on them, and the sources that they are to the ingestion.
+//!
+//! Must stay true: what a user names is only ever fetched through a client that connects to public addresses (and to networks that
+//! the operator permits), on every connect and every redirect. Two users' same feed is one source and one poll. Such a source has
+//! a name of its own kind, so that nothing a user adds mixes with what the operator has chosen for everybody.
+
+use crate::article::hex;
+use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
+use crate::discipline::{Gate, Ledger, Rules};
+use crate::http::{ClientFault, Forbidden, Guard, HttpClient};
+use crate::source::Source;
+use crate::source::feed::{FeedSource, name_of};
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use url::Url;
+
+/// What the names of these sources begin with.
+const KIND: &str = "user-feed";
+/// Longest address taken, in bytes.
+const URL_BYTES_MAX: usize = 2_048;
+
+/// A feed that a user added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct UserFeed {
+    pub id: i64,
+    pub url: String,
+    /// The name under which its articles stand.
+    pub source: String,
+    pub added_at: DateTime<Utc>,
+}
+
+/// What came of adding one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    New(UserFeed),
+    /// It was there already.
+    Known(UserFeed),
+    TooMany,
+}
+
+/// Why an address is no feed's, before anything is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    #[error("must be a URL that begins with http:// or https://")]
+    Url,
+    #[error("must have at most {URL_BYTES_MAX} bytes")]
+    Long,
+    #[error("is not fetched: {0}")]
+    Forbidden(#[from] Forbidden),
+}
+
+/// The users' feeds, in either database.
+#[derive(Debug)]
+pub struct Subscriptions {
+    database: Database,
+    http: HttpClient,
+    guard: Guard,
+    interval_min: Duration,
+    per_user_max: u32,
+    /// One source for each address, so that its breaker and bulkhead last from one round to the next.
+    sources: Mutex<BTreeMap<String, Arc<dyn Source>>>,
+}
+
+const COLUMNS: &str = "id, url, source, added_at";
+/// Locks the user, so that two requests at once do not both find room for the last feed.
+const LOCK: &str = "UPDATE users SET name = name WHERE id = $1";
+const COUNT: &str = "SELECT count(*) FROM user_feeds WHERE user_id = $1";
+const INSERT: &str = "INSERT INTO user_feeds (user_id, url, url_hash, source, added_at) VALUES ($1, $2, $3, $4, $5) \
+    RETURNING id, url, source, added_at";
+const ALL: &str = "SELECT min(url) FROM user_feeds GROUP BY url_hash";
+const NAMES: &str = "SELECT source FROM user_feeds WHERE user_id = $1 ORDER BY source";
+const REMOVE: &str = "DELETE FROM user_feeds WHERE id = $1 AND user_id = $2";
+
+impl Subscriptions {
+    /// `permitted` are networks that may be asked though they are not public.
+    pub fn new(
+        database: &Database,
+        permitted: &[IpNet],
+        timeout: Duration,
+        interval_min: Duration,
+        per_user_max: u32,
+    ) -> Result<Self, ClientFault> {
+        let guard = Guard::new(permitted);
+        Ok(Self {
+            database: database.clone(),
+            http: HttpClient::guarded(timeout, guard.clone())?,
+            guard,
+            interval_min,
+            per_user_max,
+            sources: Mutex::default(),
+        })
+    }
+
+    /// How many one user may have.
+    pub fn per_user_max(&self) -> u32 {
+        self.per_user_max
+    }
+
+    /// The address, if it may be asked as far as it tells itself. Where its name leads is seen when it is asked.
+    pub fn address(&self, text: &str) -> Result<Url, AddressFault> {
+        if text.len() > URL_BYTES_MAX {
+            return Err(AddressFault::Long);
+        }
+        let mut url = Url::parse(text.trim()).map_err(|_| AddressFault::Url)?;
+        self.guard.check(&url)?;
+        url.set_fragment(None);
+        Ok(url)
+    }
+
+    /// The source that an address is.
+    pub fn source(&self, url: &Url) -> Arc<dyn Source> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = sources.entry(url.to_string()).or_insert_with(|| {
+            let rules = Rules {
+                windows: Vec::new(),
+                concurrent_max: 1,
+            };
+            let ledger = Ledger::new(&self.database);
+            let gate = Gate::new(&name(url), self.http.clone(), ledger, rules);
+            Arc::new(FeedSource::new(gate, url.clone(), self.interval_min))
+        });
+        Arc::clone(source)
+    }
+
+    /// Adds a feed that has been seen to be one.
+    pub async fn add(
+        &self,
+        user_id: i64,
+        url: &Url,
+        now: DateTime<Utc>,
+    ) -> Result<Added, DatabaseError> {
+        let hash = hash(url);
+        let known =
+            format!("SELECT {COLUMNS} FROM user_feeds WHERE user_id = $1 AND url_hash = $2");
+        within(async { on_pool!(self.database, pool => {
+            let mut tx = pool.begin_with(self.database.begin_write()).await?;
+            sqlx::query(LOCK).bind(user_id).execute(&mut *tx).await?;
+            let known: Option<UserFeed> = sqlx::query_as(sqlx::AssertSqlSafe(known)).bind(user_id).bind(&hash)
+                .fetch_optional(&mut *tx).await?;
+            if let Some(known) = known {
+                return Ok(Added::Known(known));
+            }
+            let count: i64 = sqlx::query_scalar(COUNT).bind(user_id).fetch_one(&mut *tx).await?;
+            if count >= i64::from(self.per_user_max) {
+                return Ok(Added::TooMany);
+            }
+            let feed: UserFeed = sqlx::query_as(INSERT).bind(user_id).bind(url.as_str()).bind(&hash).bind(name(url))
+                .bind(stored_time(now)).fetch_one(&mut *tx).await?;
+            tx.commit().await?;
+            Ok(Added::New(feed))
+        })})
+        .await
+    }
+
+    /// A user's feeds, in the order in which they were added.
+    pub async fn of_user(&self, user_id: i64) -> Result<Vec<UserFeed>, DatabaseError> {
+        let sql = format!("SELECT {COLUMNS} FROM user_feeds WHERE user_id = $1 ORDER BY id");
+        within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user_id).fetch_all(pool).await)?)
+        })
+        .await
+    }
+
+    /// The names of the sources that a user's feeds are.
+    pub async fn names(&self, user_id: i64) -> Result<Vec<String>, DatabaseError> {
+        within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_scalar(NAMES).bind(user_id).fetch_all(pool).await)?)
+        })
+        .await
+    }
+
+    /// Takes a feed from a user; false when the user has none with this identifier. Its articles stay until they are cleared away.
+    pub async fn remove(&self, user_id: i64, id: i64) -> Result<bool, DatabaseError> {
+        within(async {
+            let removed = on_pool!(self.database, pool => sqlx::query(REMOVE).bind(id).bind(user_id).execute(pool).await
+                .map(|removed| removed.rows_affected()))?;
+            Ok(removed > 0)
+        })
+        .await
+    }
+
+    /// The sources that all users' feeds are, each once.
+    pub async fn sources(&self) -> Result<Vec<Arc<dyn Source>>, DatabaseError> {
+        let urls: Vec<String> = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_scalar(ALL).fetch_all(pool).await)?)
+        })
+        .await?;
+        self.sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|url, _| urls.contains(url));
+        let urls = urls.iter().filter_map(|url| Url::parse(url).ok());
+        Ok(urls.map(|url| self.source(&url)).collect())
+    }
+}
+
+/// Whether a source of that name is some user's, and so nothing for everybody.
+pub fn is_personal(source: &str) -> bool {
+    source
+        .strip_prefix(KIND)
+        .is_some_and(|rest| rest.starts_with(':'))
+}
+
+/// With a piece of its hash in any case: schemes and queries tell feeds apart, and queries may let a subscriber in.
+fn name(url: &Url) -> String {
+    let name = name_of(KIND, url);
+    let name = name.split('~').next().unwrap_or_default();
+    format!("{name}~{}", hash(url).get(..12).unwrap_or_default())
+}
+
+fn hash(url: &Url) -> String {
+    hex(&Sha256::digest(url.as_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str) -> String {
+        name(&Url::parse(text).expect("a URL"))
+    }
+
+    #[test]
+    fn names_tell_all_addresses_apart_and_show_no_query() {
+        let one = named("https://feeds.example/rss?token=s3cret");
+        assert!(is_personal(&one) && !one.contains("s3cret"), "{one}");
+        assert_ne!(one, named("https://feeds.example/rss?token=other"));
+        assert_ne!(
+            named("https://feeds.example/rss"),
+            named("http://feeds.example/rss")
+        );
+    }
+
+    #[test]
+    fn what_the_operator_has_chosen_is_nobodys_own() {
+        for name in [
+            "newsapi",
+            "feed:feeds.example/rss",
+            "sample",
+            "user-feedback",
+            "",
+        ] {
+            assert!(!is_personal(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Feeds that users add: whose they are, where they may lead, and who reads them.
+
+use crate::support::database::{TestDatabase, on_both_databases};
+use crate::support::http::{Reply, get, get_with, send, send_json};
+use crate::support::news::{Act, Script, article};
+use crate::support::origin::TestOrigin;
+use chrono::{DateTime, Utc};
+use hyper::Method;
+use larder_origin::ingest::Scope;
+use larder_origin::sim::{Behaviour, Simulation};
+use serde_json::json;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+on_both_databases!(
+    a_feed_is_its_users_own_and_nobody_elses,
+    a_user_has_as_many_feeds_as_there_may_be,
+    what_users_added_is_asked_by_rounds_until_nobody_wants_it,
+);
+
+const LOOPBACK: (&str, &str) = ("FEED_PERMITTED_NETWORKS", "127.0.0.0/8");
+
+struct Place {
+    simulation: Simulation,
+    origin: TestOrigin,
+}
+
+impl Place {
+    async fn start(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let listen = ([127, 0, 0, 1], 0).into();
+        let behaviour = Behaviour::default();
+        let simulation = Simulation::start(listen, behaviour)
+            .await
+            .expect("a free port");
+        let sources = [Script::new("a", Act::Give(vec![article("everybodys", 0)]))];
+        let origin = TestOrigin::with(database, &sources, settings).await;
+        Self { simulation, origin }
+    }
+
+    fn url(&self, path: &str) -> String {
+        self.simulation.url(path).to_string()
+    }
+
+    /// Signs somebody up: what to send along.
+    async fn somebody(&self, email: &str) -> String {
+        let body = json!({"email": email, "password": "correct horse battery"});
+        let signed_up = send_json(
+            self.origin.address,
+            Method::POST,
+            "/auth/register",
+            &[],
+            &body,
+        )
+        .await;
+        assert_eq!(signed_up.status, 201, "{:?}", signed_up.body);
+        format!(
+            "Bearer {}",
+            signed_up.json()["token"].as_str().expect("a token")
+        )
+    }
+
+    async fn add(&self, bearer: &str, url: &str) -> Reply {
+        let fields = [("authorization", bearer)];
+        send_json(
+            self.origin.address,
+            Method::POST,
+            "/me/feeds",
+            &fields,
+            &json!({"url": url}),
+        )
+        .await
+    }
+
+    /// Asks everything that is known to be asked.
+    async fn round(&self, now: DateTime<Utc>) {
+        let round = self.origin.ingest.tick(Scope::All, now).await;
+        assert_eq!(round.expect("a round").failed(), 0);
+    }
+
+    async fn get(&self, bearer: &str, target: &str) -> Reply {
+        get_with(self.origin.address, target, &[("authorization", bearer)]).await
+    }
+
+    /// The sources of what somebody reads, each once.
+    async fn reads(&self, bearer: &str) -> Vec<String> {
+        let reply = self.get(bearer, "/me/feed?limit=100").await;
+        assert_eq!(reply.header("cache-control"), "private, no-store");
+        let body = reply.json();
+        let articles = body["articles"].as_array().expect("articles").iter();
+        let mut sources: Vec<String> = articles
+            .map(|article| article["source"].as_str().expect("a name").to_owned())
+            .collect();
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+}
+
+fn refused(reply: &Reply) -> (u16, String) {
+    (reply.status.as_u16(), reply.code())
+}
+
+async fn a_feed_is_its_users_own_and_nobody_elses(database: TestDatabase) {
+    let place = Place::start(database, &[LOOPBACK]).await;
+    get(place.origin.address, "/articles").await;
+    let (one, other) = (
+        place.somebody("one@news.example").await,
+        place.somebody("other@news.example").await,
+    );
+    let url = place.url("/feeds/rss.xml");
+    let added = place.add(&one, &url).await;
+    assert_eq!(added.status, 201, "{:?}", added.body);
+    let feed = added.json();
+    let source = feed["source"].as_str().expect("a name").to_owned();
+    let again = place.add(&one, &format!("{url}#top")).await;
+    assert_eq!(
+        (again.status.as_u16(), again.json()["id"].clone()),
+        (200, feed["id"].clone())
+    );
+    let listed = place.get(&one, "/me/feeds").await.json();
+    assert_eq!(listed["feeds"], json!([feed]));
+    assert_eq!(place.reads(&one).await, ["a".to_owned(), source.clone()]);
+    assert_eq!(place.reads(&other).await, ["a"]);
+    assert_eq!(
+        place.get(&other, "/me/feeds").await.json()["feeds"],
+        json!([])
+    );
+
+    // What everybody sees holds nothing of it.
+    let public = get(place.origin.address, "/articles?limit=100").await;
+    assert!(!String::from_utf8_lossy(&public.body).contains("user-feed"));
+    let own = place.get(&one, "/me/feed?limit=100").await.json();
+    let articles = own["articles"].as_array().expect("articles").iter();
+    let mine = articles.filter(|article| article["source"] == source.as_str());
+    let id = mine
+        .map(|article| article["id"].to_string())
+        .next()
+        .expect("an article");
+    let by_id = get(place.origin.address, &format!("/articles/{id}")).await;
+    assert_eq!(refused(&by_id), (404, "article_not_found".to_owned()));
+
+    let target = format!("/me/feeds/{}", feed["id"]);
+    let remove = async |bearer: &str| {
+        let fields = [("authorization", bearer)];
+        send(place.origin.address, Method::DELETE, &target, &fields)
+            .await
+            .expect("an answer")
+    };
+    assert_eq!(
+        refused(&remove(&other).await),
+        (404, "feed_not_found".to_owned())
+    );
+    assert_eq!(remove(&one).await.status, 204);
+    assert_eq!(place.reads(&one).await, ["a"]);
+    let nobody = send_json(
+        place.origin.address,
+        Method::POST,
+        "/me/feeds",
+        &[],
+        &json!({"url": url}),
+    )
+    .await;
+    assert_eq!(refused(&nobody), (401, "unauthorized".to_owned()));
+}
+
+async fn a_user_has_as_many_feeds_as_there_may_be(database: TestDatabase) {
+    let settings = [LOOPBACK, ("ORIGIN_USER_FEEDS_MAX", "1")];
+    let place = Place::start(database, &settings).await;
+    let one = place.somebody("one@news.example").await;
+    let (rss, atom) = (place.url("/feeds/rss.xml"), place.url("/feeds/atom.xml"));
+    let both = futures_util::future::join(place.add(&one, &rss), place.add(&one, &atom)).await;
+    let mut both = [both.0.status.as_u16(), both.1.status.as_u16()];
+    both.sort_unstable();
+    assert_eq!(both, [201, 409]);
+    let third = place.add(&one, &place.url("/feeds/feed.json")).await;
+    assert_eq!(refused(&third), (409, "too_many_feeds".to_owned()));
+}
+
+async fn what_users_added_is_asked_by_rounds_until_nobody_wants_it(database: TestDatabase) {
+    let settings = [LOOPBACK, ("FEED_INTERVAL_MIN", "0s")];
+    let place = Place::start(database, &settings).await;
+    let (one, other) = (
+        place.somebody("one@news.example").await,
+        place.somebody("other@news.example").await,
+    );
+    let url = place.url("/feeds/atom.xml");
+    for bearer in [&one, &other] {
+        assert_eq!(place.add(bearer, &url).await.status, 201);
+    }
+    let asked = || place.simulation.counts()["/feeds/atom.xml"];
+    // The simulated feed wishes to be left alone for a minute.
+    let before = asked();
+    let later = |minutes| chrono::Utc::now() + chrono::TimeDelta::minutes(minutes);
+    place.round(later(2)).await;
+    assert_eq!(asked(), before + 1, "one poll for both");
+    for bearer in [&one, &other] {
+        let id = place.get(bearer, "/me/feeds").await.json()["feeds"][0]["id"].clone();
+        let fields = [("authorization", bearer.as_str())];
+        let target = format!("/me/feeds/{id}");
+        let removed = send(place.origin.address, Method::DELETE, &target, &fields).await;
+        assert_eq!(removed.expect("an answer").status, 204);
+    }
+    place.round(later(4)).await;
+    assert_eq!(asked(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_inside_is_ever_asked() {
+    let place = Place::start(TestDatabase::sqlite().await, &[]).await;
+    let one = place.somebody("one@news.example").await;
+    let port = place.simulation.address().port();
+    let hosts = [
+        "127.0.0.1",
+        "localhost",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "0x7f.1",
+        "169.254.169.254",
+        "10.0.0.1",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[fe80::1]",
+    ];
+    let ports = [format!(":{port}"), String::new(), ":8080".to_owned()];
+    for host in hosts {
+        for port in &ports {
+            let url = format!("http://{host}{port}/feeds/rss.xml");
+            let told = place.add(&one, &url).await;
+            assert!(
+                matches!(told.status.as_u16(), 422 | 429),
+                "{url}: {:?}",
+                told.body
+            );
+        }
+    }
+    for url in [
+        "ftp://feeds.example/",
+        "file:///etc/passwd",
+        "http://user:pw@feeds.example/",
+        "feeds",
+        "",
+    ] {
+        assert_eq!(place.add(&one, url).await.status, 422, "{url}");
+    }
+    assert!(place.simulation.counts().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_the_inside_is_not_followed() {
+    let permitted = ("FEED_PERMITTED_NETWORKS", "127.0.0.2/32");
+    let place = Place::start(TestDatabase::sqlite().await, &[permitted]).await;
+    let one = place.somebody("one@news.example").await;
+    let inside = place.simulation.url("/feeds/rss.xml");
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        let target = inside.as_str().replace("127.0.0.1", host);
+        let outside = redirecting(target).await;
+        let told = place.add(&one, &format!("http://{outside}/feed")).await;
+        assert_eq!(told.status, 422, "{:?}", told.body);
+    }
+    assert!(place.simulation.counts().is_empty());
+}
+
+/// A server at 127.0.0.2 that sends everybody elsewhere.
+async fn redirecting(target: String) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.2:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let answer = format!(
+                "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_feed_is_refused_with_a_reason() {
+    let place = Place::start(TestDatabase::sqlite().await, &[LOOPBACK]).await;
+    let one = place.somebody("one@news.example").await;
+    for (path, words) in [
+        ("/feeds/none.xml", "answers with an error"),
+        ("/feeds/endless.xml", "more than a feed may be"),
+        ("/feeds/loop.xml", "not a feed"),
+        ("/v2/top-headlines", "answers with an error"),
+    ] {
+        let told = place.add(&one, &place.url(path)).await;
+        assert_eq!(refused(&told), (422, "invalid_field".to_owned()), "{path}");
+        let text = String::from_utf8_lossy(&told.body).into_owned();
+        assert!(text.contains(words), "{path}: {text}");
+    }
+    assert_eq!(
+        place.get(&one, "/me/feeds").await.json()["feeds"],
+        json!([])
+    );
+}
