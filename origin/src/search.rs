@@ -25,7 +25,7 @@ pub use window::{End, Order, Place, Shown};
 use crate::article::Category;
 use crate::articles::{Article, ArticleRow, Position};
 use crate::database::{
-    Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
+    Database, DatabaseError, Dialect, LAST_TIME, Pool, json, on_pool, stored_time, within,
 };
 use crate::sentiment::Label;
 use chrono::{DateTime, Utc};
@@ -37,6 +37,48 @@ use window::{CANDIDATES_MAX, Candidate, PHRASE_CANDIDATES_MAX, WINDOWS_MAX};
 
 /// What came into a pinned window after it was first looked through: more than that is left out.
 const LATECOMERS_MAX: usize = 500;
+
+/// Before the newest article.
+const BEGINNING: Place = Place {
+    before: Position {
+        published_at: LAST_TIME,
+        id: i64::MAX,
+    },
+    end: None,
+    shown: None,
+};
+
+/// What the statement that finds a window is asked with.
+struct Asked<'q> {
+    sql: String,
+    wide: String,
+    exact: String,
+    sources: String,
+    rows_max: i64,
+    before: Position,
+    last: Position,
+    filters: &'q Filters,
+}
+
+/// Binds what `statements::candidates` numbers.
+macro_rules! bound {
+    ($query:expr, $asked:expr) => {
+        $query
+            .bind(&$asked.wide)
+            .bind(&$asked.exact)
+            .bind(&$asked.sources)
+            .bind($asked.rows_max)
+            .bind(stored_time($asked.before.published_at))
+            .bind($asked.before.id)
+            .bind(stored_time($asked.last.published_at))
+            .bind($asked.last.id)
+            .bind(statements::week($asked.last.published_at))
+            .bind($asked.filters.sources.first())
+            .bind($asked.filters.category.map(Category::as_str))
+            .bind($asked.filters.language.as_deref())
+            .bind($asked.filters.sentiment.map(Label::as_str))
+    };
+}
 
 /// Which articles count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,14 +151,7 @@ impl Search {
 
     /// One page of what matches.
     pub async fn find(&self, question: &Question) -> Result<Found, DatabaseError> {
-        let mut place = question.place.unwrap_or(Place {
-            before: Position {
-                published_at: LAST_TIME,
-                id: i64::MAX,
-            },
-            end: None,
-            shown: None,
-        });
+        let mut place = question.place.unwrap_or(BEGINNING);
         let mut total = Total {
             value: 0,
             exact: true,
@@ -159,6 +194,19 @@ impl Search {
         .await
     }
 
+    /// What PostgreSQL says of finding the window of a question, for measurements; SQLite says nothing.
+    pub async fn plan(&self, question: &Question) -> Result<Vec<String>, DatabaseError> {
+        let Pool::Postgres(pool) = self.database.pool() else {
+            return Ok(Vec::new());
+        };
+        let place = question.place.unwrap_or(BEGINNING);
+        let asked = self.asked(question, place, candidates_max(question))?;
+        let sql = format!("EXPLAIN (ANALYZE, COSTS OFF) {}", asked.sql);
+        Ok(bound!(sqlx::query_scalar(AssertSqlSafe(sql)), asked)
+            .fetch_all(pool)
+            .await?)
+    }
+
     /// The articles of a window, newest first, one more than it holds.
     async fn candidates(
         &self,
@@ -166,33 +214,39 @@ impl Search {
         place: Place,
         candidates_max: usize,
     ) -> Result<Vec<Candidate>, DatabaseError> {
+        let asked = self.asked(question, place, candidates_max)?;
+        Ok(on_pool!(self.database, pool => {
+            bound!(sqlx::query_as(AssertSqlSafe(asked.sql.clone())), asked).fetch_all(pool).await?
+        }))
+    }
+
+    /// The statement that finds a window, and what it is asked with.
+    fn asked<'q>(
+        &self,
+        question: &'q Question,
+        place: Place,
+        candidates_max: usize,
+    ) -> Result<Asked<'q>, DatabaseError> {
         let filters = &question.filters;
-        let before = earlier(place.before, filters.until);
-        let last = later(place.end.map(|end| end.last), filters.since);
+        let (wide, exact) = match self.database.dialect() {
+            Dialect::Postgres => (question.terms.all_words(), question.terms.postgres()),
+            Dialect::Sqlite => (question.terms.sqlite(), question.terms.sqlite()),
+        };
         let slack = if place.end.is_some() {
             LATECOMERS_MAX
         } else {
             0
         };
-        let rows_max = i64::try_from(candidates_max + slack + 1).unwrap_or(i64::MAX);
-        let sources = json(&filters.sources)?;
-        let (wide, exact) = match self.database.dialect() {
-            Dialect::Postgres => (question.terms.all_words(), question.terms.postgres()),
-            Dialect::Sqlite => (question.terms.sqlite(), question.terms.sqlite()),
-        };
-        let sql = statements::candidates(self.database.dialect(), filters);
-        Ok(on_pool!(self.database, pool => {
-            sqlx::query_as(AssertSqlSafe(sql))
-                .bind(wide).bind(exact).bind(sources).bind(rows_max)
-                .bind(stored_time(before.published_at)).bind(before.id)
-                .bind(stored_time(last.published_at)).bind(last.id)
-                .bind(statements::week(last.published_at))
-                .bind(filters.sources.first())
-                .bind(filters.category.map(Category::as_str))
-                .bind(filters.language.as_deref())
-                .bind(filters.sentiment.map(Label::as_str))
-                .fetch_all(pool).await?
-        }))
+        Ok(Asked {
+            sql: statements::candidates(self.database.dialect(), filters),
+            wide,
+            exact,
+            sources: json(&filters.sources)?,
+            rows_max: i64::try_from(candidates_max + slack + 1).unwrap_or(i64::MAX),
+            before: earlier(place.before, filters.until),
+            last: later(place.end.map(|end| end.last), filters.since),
+            filters,
+        })
     }
 
     /// The articles with these identifiers, in this order, with what matched marked.

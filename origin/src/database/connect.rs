@@ -95,7 +95,8 @@ pub(super) fn pool(url: &DatabaseUrl, connections_max: u32) -> Result<Pool, Data
             let options = options
                 .as_ref()
                 .clone()
-                .options([("statement_timeout", STATEMENT_TIMEOUT_MS)]);
+                // Compiling a plan takes longer than any of our statements.
+                .options([("statement_timeout", STATEMENT_TIMEOUT_MS), ("jit", "off")]);
             let pool = PgPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT);

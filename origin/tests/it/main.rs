@@ -21,6 +21,7 @@ mod reddit;
 mod refresh;
 mod schedule;
 mod search;
+mod sentiment;
 mod simulated;
 mod support;
 mod user_feeds;

@@ -1,0 +1,193 @@
+//! How articles sound: scored when they are stored, when their text changes, and afterwards with another model. On both databases.
+
+use crate::support::database::{TestDatabase, on_both_databases};
+use crate::support::news::{article, noon};
+use chrono::TimeDelta;
+use larder_origin::article::NewArticle;
+use larder_origin::articles::{Answer, Article, Articles, PageQuery};
+use larder_origin::sentiment::{Label, Lexicon, ModelName, Score, ScoreError, Scorer, Text};
+use std::sync::Arc;
+
+on_both_databases!(
+    an_article_is_scored_when_stored_and_when_its_text_changes,
+    what_cannot_be_scored_is_stored_all_the_same,
+    a_new_model_scores_what_is_there_in_batches_and_goes_on_where_it_was,
+    articles_of_an_earlier_schema_are_caught_up_with,
+);
+
+/// Fails, panics, or gives everything the same score.
+#[derive(Debug)]
+struct Constant {
+    model: ModelName,
+    score: Result<f64, &'static str>,
+}
+
+impl Scorer for Constant {
+    fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    fn score(&self, _: Text<'_>) -> Result<Option<Score>, ScoreError> {
+        match self.score {
+            Ok(value) => Ok(Some(Score {
+                value,
+                label: Label::Positive,
+            })),
+            Err("panic") => panic!("as told"),
+            Err(cause) => Err(ScoreError(cause.to_owned())),
+        }
+    }
+}
+
+fn constant(version: &str, score: Result<f64, &'static str>) -> Arc<dyn Scorer> {
+    let (name, version) = ("constant".to_owned(), version.to_owned());
+    Arc::new(Constant {
+        model: ModelName { name, version },
+        score,
+    })
+}
+
+fn titled(path: &str, title: &str) -> NewArticle {
+    NewArticle {
+        title: title.to_owned(),
+        description: None,
+        language: Some("en".to_owned()),
+        ..article(path, 0)
+    }
+}
+
+async fn store(articles: &Articles, batch: &[NewArticle]) {
+    let answer = Answer {
+        source: "a",
+        category: None,
+        outcome: "ok",
+        by_category: true,
+        articles: batch,
+        asked_at: noon(),
+        stored_at: noon(),
+        ask_again_at: noon() + TimeDelta::minutes(5),
+    };
+    articles.store(&answer).await.expect("stored");
+}
+
+async fn all(articles: &Articles) -> Vec<Article> {
+    let query = PageQuery {
+        sources: vec!["a".to_owned()],
+        category: None,
+        duplicates: true,
+        after: None,
+        limit: 1_000,
+    };
+    articles.page(&query).await.expect("a page").articles
+}
+
+async fn labels(articles: &Articles) -> Vec<Option<(String, Label)>> {
+    let sentiments = all(articles).await.into_iter();
+    sentiments
+        .map(|article| {
+            article
+                .sentiment
+                .map(|sentiment| (sentiment.model, sentiment.label))
+        })
+        .collect()
+}
+
+async fn an_article_is_scored_when_stored_and_when_its_text_changes(database: TestDatabase) {
+    let articles = database.articles().await;
+    let vader = |label| vec![Some(("vader".to_owned(), label))];
+    store(&articles, &[titled("x", "A wonderful success for all")]).await;
+    assert_eq!(labels(&articles).await, vader(Label::Positive));
+    store(
+        &articles,
+        &[titled("x", "A terrible disaster kills dozens")],
+    )
+    .await;
+    assert_eq!(labels(&articles).await, vader(Label::Negative));
+    // A language that the model doesn't know: what was said of the old text no longer holds.
+    let mut german = titled("x", "Ein Text in einer anderen Sprache");
+    german.language = Some("de".to_owned());
+    store(&articles, &[german]).await;
+    assert_eq!(labels(&articles).await, [None]);
+}
+
+async fn what_cannot_be_scored_is_stored_all_the_same(database: TestDatabase) {
+    for fault in ["out of order", "panic"] {
+        let articles = database
+            .articles()
+            .await
+            .scored_by(constant("1", Err(fault)));
+        store(
+            &articles,
+            &[titled(fault, &format!("A headline to {fault}"))],
+        )
+        .await;
+    }
+    assert_eq!(labels(&database.articles().await).await, [None, None]);
+}
+
+async fn a_new_model_scores_what_is_there_in_batches_and_goes_on_where_it_was(
+    database: TestDatabase,
+) {
+    let articles = database.articles().await;
+    let batch: Vec<NewArticle> = (0..250)
+        .map(|n| titled(&format!("n/{n}"), &format!("Headline number {n}")))
+        .collect();
+    store(&articles, &batch).await;
+    let later = database.articles().await.scored_by(constant("1", Ok(0.5)));
+    let first = later
+        .rescore(0, noon())
+        .await
+        .expect("a batch")
+        .expect("articles");
+    assert_eq!((first.articles, first.scored), (100, 100));
+    // As after an interruption: from the beginning, only what is left.
+    let (mut after, mut scored) = (0, 0);
+    while let Some(batch) = later.rescore(after, noon()).await.expect("a batch") {
+        after = batch.last;
+        scored += batch.scored;
+    }
+    assert_eq!(scored, 150);
+    let expected = vec![Some(("constant".to_owned(), Label::Positive)); 250];
+    assert_eq!(labels(&articles).await, expected);
+    // Another version of the same model scores anew; the one that did has nothing to do.
+    assert_eq!(later.rescore(0, noon()).await.expect("a batch"), None);
+    let newer = database.articles().await.scored_by(constant("2", Ok(0.7)));
+    assert!(newer.rescore(0, noon()).await.expect("a batch").is_some());
+}
+
+async fn articles_of_an_earlier_schema_are_caught_up_with(database: TestDatabase) {
+    let articles = database
+        .articles()
+        .await
+        .scored_by(Arc::new(Lexicon::new()));
+    let headline = "A wonderful success for all the northern harbours";
+    store(&articles, &[titled("one", headline)]).await;
+    let mut other = titled("two", headline);
+    other.outlet = Some("Elsewhere".to_owned());
+    store(&articles, &[other]).await;
+    for forget in [
+        "UPDATE articles SET headline = NULL, language = NULL, duplicate_of = NULL",
+        "DELETE FROM article_sentiments",
+        "DELETE FROM search_words",
+    ] {
+        database.execute(forget).await;
+    }
+    assert_eq!(articles.catch_up(noon()).await.expect("a batch"), 2);
+    assert_eq!(articles.catch_up(noon()).await.expect("a batch"), 0);
+    let all = all(&articles).await;
+    assert!(
+        all.iter()
+            .all(|article| article.language.as_deref() == Some("en")),
+        "{all:?}"
+    );
+    assert!(
+        all.iter().all(|article| article.sentiment.is_some()),
+        "{all:?}"
+    );
+    assert_eq!(
+        all.iter()
+            .filter(|article| article.duplicate_of.is_some())
+            .count(),
+        1
+    );
+}
