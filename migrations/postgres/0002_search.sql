@@ -21,7 +21,7 @@ ALTER TABLE articles
         setweight(to_tsvector('english', left(coalesce(content, ''), 200000)), 'C')) STORED;
 
 -- Without a list of pending entries, which every search would have to read through.
-CREATE INDEX articles_search_idx ON articles USING gin (search, week, source) WITH (fastupdate = off);
+CREATE INDEX articles_search_idx ON articles USING gin (search, week, source, language) WITH (fastupdate = off);
 CREATE INDEX articles_url_hash_idx ON articles (url_hash);
 CREATE INDEX articles_duplicates_idx ON articles (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE INDEX articles_without_headline_idx ON articles (id) WHERE headline IS NULL;

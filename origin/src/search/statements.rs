@@ -1,7 +1,7 @@
 //! The statements of the search. Those that find are put together from the filters that are asked for, out of constant parts:
 //! a filter that stands in a statement without being asked for would spoil its plan.
 //!
-//! On PostgreSQL the index (`search`, `week`, `source`) is asked for one week after the other, newest first, until there is
+//! On PostgreSQL the index (`search`, `week`, `source`, `language`) is asked for one week after the other, newest first, until there is
 //! enough: the posting list of a common word is entered only where the week's own list is. So a word that every third article
 //! has costs a few weeks' worth of it, and a rare one a descent into the index for each week. The weeks that there are come from
 //! the index on time, one look for each.
