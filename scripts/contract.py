@@ -17,7 +17,7 @@ OF_THE_MOMENT = ("/status", "/sources", "/health", "/health/live", "/health/read
 
 # What is changed by being asked: the second of the two finds another state.
 CHANGE_ONCE = ("PUT", "DELETE")
-CHANGE_ONCE_AT = ("/auth/register", "/auth/logout", "/me/feeds")
+CHANGE_ONCE_AT = ("/account/delete", "/auth/login", "/auth/register", "/auth/logout", "/me/feeds")
 
 
 def differences(case, direct, through):
