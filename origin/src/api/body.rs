@@ -2,7 +2,7 @@
 //! names all that are not.
 
 use super::error::ApiError;
-use super::params::ParameterFault;
+use super::params::{FAULTS_MAX, PAIRS_MAX, ParameterFault};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -46,6 +46,7 @@ impl Fields {
         let given = match format {
             Format::Json => json_fields(body)?,
             Format::Form => url::form_urlencoded::parse(body)
+                .take(PAIRS_MAX + 1)
                 .map(|(name, value)| (name.into_owned(), Some(value.into_owned())))
                 .collect(),
         };
@@ -53,7 +54,10 @@ impl Fields {
             pairs: Vec::new(),
             faults: Vec::new(),
         };
-        for (name, value) in given {
+        if given.len() > PAIRS_MAX {
+            fields.note("body", format!("has more than {PAIRS_MAX} fields"));
+        }
+        for (name, value) in given.into_iter().take(PAIRS_MAX) {
             let is_repeated = fields.pairs.iter().any(|(other, _)| *other == name);
             match value {
                 _ if !known.contains(&name.as_str()) => {
@@ -114,7 +118,7 @@ impl Fields {
 
     fn note(&mut self, name: &str, detail: String) {
         let name = super::params::echo(name);
-        if !self.faults.iter().any(|fault| fault.name == name) {
+        if self.faults.len() < FAULTS_MAX && !self.faults.iter().any(|fault| fault.name == name) {
             self.faults.push(ParameterFault { name, detail });
         }
     }
@@ -179,6 +183,23 @@ mod tests {
         assert_eq!(faults(Format::Form, "text=+&x=1&x=2"), ["x", "text"]);
         assert_eq!(faults(Format::Form, "text=a&text=b"), ["text"]);
         assert_eq!(faults(Format::Json, r#"{"text": 1}"#), ["text"]);
+    }
+
+    #[test]
+    fn a_body_of_thousands_costs_no_more_than_a_short_one() {
+        let form: Vec<String> = (0..10_000).map(|n| format!("x{n}=1")).collect();
+        let json: Vec<String> = (0..10_000).map(|n| format!("\"x{n}\":1")).collect();
+        for (format, body) in [
+            (Format::Form, form.join("&")),
+            (Format::Json, format!("{{{}}}", json.join(","))),
+        ] {
+            let names = faults(format, &body);
+            assert_eq!((names.len(), names[0].as_str()), (FAULTS_MAX, "body"));
+        }
+        assert_eq!(
+            faults(Format::Form, &"text=a&".repeat(10_000)),
+            ["body", "text"]
+        );
     }
 
     #[test]

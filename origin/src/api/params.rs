@@ -11,6 +11,10 @@ use std::borrow::Cow;
 /// The most articles on a page.
 const LIMIT_MAX: u16 = 100;
 pub(super) const LIMIT_DEFAULT: u16 = 20;
+/// Parameters, or fields of a body, that are looked at; nothing here takes half as many.
+pub(super) const PAIRS_MAX: usize = 32;
+/// Faults that one answer names.
+pub(super) const FAULTS_MAX: usize = 16;
 /// What is repeated of a client's text in an answer.
 const ECHO_CHARS_MAX: usize = 60;
 
@@ -70,10 +74,14 @@ impl<'a> Given<'a> {
     /// Notes what is unknown or repeated.
     pub(super) fn new(query: Option<&'a str>, known: &[&str]) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
+        let mut pairs = pairs.filter(|(name, _)| !is_tracking(name));
         let mut given = Self {
-            pairs: pairs.filter(|(name, _)| !is_tracking(name)).collect(),
+            pairs: pairs.by_ref().take(PAIRS_MAX).collect(),
             faults: Vec::new(),
         };
+        if pairs.next().is_some() {
+            given.note("query", format!("has more than {PAIRS_MAX} parameters"));
+        }
         let names: Vec<String> = given
             .pairs
             .iter()
@@ -111,6 +119,9 @@ impl<'a> Given<'a> {
     }
 
     pub(super) fn note(&mut self, name: &str, detail: String) {
+        if self.faults.len() >= FAULTS_MAX {
+            return;
+        }
         self.faults.push(ParameterFault {
             name: echo(name),
             detail,
@@ -306,6 +317,18 @@ mod tests {
     fn a_repeated_parameter_is_a_fault_even_with_the_same_value() {
         assert_eq!(names_of_faults("limit=5&limit=5&limit=5"), ["limit"]);
         assert_eq!(names_of_faults("x=1&x=2"), ["x"]);
+    }
+
+    #[test]
+    fn a_query_of_thousands_costs_no_more_than_a_short_one() {
+        let many: Vec<String> = (0..10_000).map(|n| format!("x{n}")).collect();
+        let names = names_of_faults(&many.join("&"));
+        assert_eq!((names.len(), names[0].as_str()), (FAULTS_MAX, "query"));
+        let repeated = "limit=5&".repeat(10_000);
+        assert_eq!(names_of_faults(&repeated), ["query", "limit"]);
+        // What others add to links is passed over, however much it is.
+        let tracked = "utm_source=x&".repeat(100);
+        assert!(list(Some(&tracked), &[]).is_ok());
     }
 
     #[test]
