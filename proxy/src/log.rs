@@ -1,10 +1,12 @@
 //! The log: how it is set up, and the access line, one a request.
 //!
 //! What a stranger sends is escaped before it is written, so nobody can forge a line or move a terminal's cursor. The access line holds the
-//! request's target with its query, which may name people: keep logs accordingly. It never holds `Authorization`, cookies or the userinfo of a URL.
+//! request's target with its query, which may name people: keep logs accordingly. It never holds `Authorization`, cookies, the userinfo of a
+//! URL, or the values of parameters whose names say that they open something.
 
 mod json;
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
@@ -102,7 +104,7 @@ pub fn access(access: &Access<'_>) {
     info!(
         target: ACCESS,
         method = %Escaped(access.method.as_str()),
-        url = %Escaped(loggable(access.target)),
+        url = %Escaped(&loggable(access.target)),
         status = access.status,
         result = access.outcome.x_cache().as_str(),
         reason = access.outcome.reason().as_str(),
@@ -119,8 +121,29 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// A target as it may be logged: without userinfo (an absolute-form target can have one), and not without end.
-fn loggable(target: &str) -> &str {
+/// Parameters whose values open something to whoever reads them: what OAuth sends through browsers, keys of APIs, signatures.
+const SECRETIVE_NAMES: &[&str] = &[
+    "access_token",
+    "api-key",
+    "api_key",
+    "apikey",
+    "client_secret",
+    "code",
+    "id_token",
+    "password",
+    "refresh_token",
+    "secret",
+    "sig",
+    "signature",
+    "state",
+    "token",
+];
+/// What stands in such a value's place.
+const MASK: &str = "***";
+
+/// A target as it may be logged: without userinfo (an absolute-form target can have one), without the values of
+/// `SECRETIVE_NAMES`, and not without end.
+fn loggable(target: &str) -> Cow<'_, str> {
     let target = match target.split_once("://") {
         Some((_, rest)) if !target.starts_with('/') => {
             let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -134,11 +157,42 @@ fn loggable(target: &str) -> &str {
         }
         _ => target,
     };
-    target
+    let end = target
         .char_indices()
         .find(|(at, c)| at + c.len_utf8() > TARGET_BYTES_MAX)
-        .and_then(|(at, _)| target.get(..at))
-        .unwrap_or(target)
+        .map_or(target.len(), |(at, _)| at);
+    masked(target.get(..end).unwrap_or(target))
+}
+
+fn masked(target: &str) -> Cow<'_, str> {
+    let is_secretive = |pair: &str| {
+        pair.split_once('=').is_some_and(|(name, value)| {
+            !value.is_empty()
+                && SECRETIVE_NAMES
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(name))
+        })
+    };
+    let Some((path, query)) = target.split_once('?') else {
+        return target.into();
+    };
+    if !query.split(['&', ';']).any(is_secretive) {
+        return target.into();
+    }
+    let mut shown = format!("{path}?");
+    for pair in query.split_inclusive(['&', ';']) {
+        let (pair, end) = match pair.strip_suffix(['&', ';']) {
+            Some(bare) => pair.split_at(bare.len()),
+            None => (pair, ""),
+        };
+        match pair.split_once('=') {
+            Some((name, _)) if is_secretive(pair) => {
+                shown.extend([name, "=", MASK, end]);
+            }
+            _ => shown.extend([pair, end]),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Text from strangers: control characters, quotes and backslashes are written as escapes, and so is everything that isn't ASCII (direction

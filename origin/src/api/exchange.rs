@@ -12,7 +12,9 @@ use axum::body::Body;
 use axum::http::header::{
     ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, request, response};
+use axum::http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, request, response,
+};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -47,6 +49,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Of what a client may send: the longest message and the longest list of preferences take a fraction of it.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// What comes back from a provider bears a code in its query: a key for whoever reads the log in time.
+const SECRETIVE_PATHS: &str = "/auth/";
 /// Targets are cut to this in the log.
 const LOGGED_TARGET_CHARS_MAX: usize = 512;
 
@@ -125,7 +129,7 @@ where
     let took = begun.elapsed();
     let sources = sources_took(&answer);
     stamp(answer.headers_mut(), took, sources);
-    log(&method, &uri.to_string(), &answer, client.address(), took);
+    log(&method, &loggable(&uri), &answer, client.address(), took);
     answer
 }
 
@@ -248,14 +252,19 @@ fn stamp(fields: &mut HeaderMap, took: Duration, sources: Option<Duration>) {
     }
 }
 
-fn log(
-    method: &Method,
-    target: &str,
-    answer: &Response<Full<Bytes>>,
-    client: IpAddr,
-    took: Duration,
-) {
-    let url: String = target.chars().take(LOGGED_TARGET_CHARS_MAX).collect();
+/// A target as it may be logged: cut, and below `/auth/` without its query.
+fn loggable(uri: &Uri) -> String {
+    let target = match uri.path().starts_with(SECRETIVE_PATHS) {
+        true => uri.path().to_owned(),
+        false => uri.to_string(),
+    };
+    match target.char_indices().nth(LOGGED_TARGET_CHARS_MAX) {
+        Some((end, _)) => target.get(..end).unwrap_or_default().to_owned(),
+        None => target,
+    }
+}
+
+fn log(method: &Method, url: &str, answer: &Response<Full<Bytes>>, client: IpAddr, took: Duration) {
     let bytes = http_body::Body::size_hint(answer.body())
         .exact()
         .unwrap_or(0);
@@ -266,6 +275,26 @@ fn log(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_provider_sends_back_is_logged_without_its_query() {
+        for (target, logged) in [
+            (
+                "/auth/reddit/callback?state=abc&code=s3cret",
+                "/auth/reddit/callback",
+            ),
+            (
+                "http://news.example/auth/reddit/callback?code=s3cret",
+                "/auth/reddit/callback",
+            ),
+            ("/search?q=code", "/search?q=code"),
+        ] {
+            let uri: Uri = target.parse().expect("a target");
+            assert_eq!(loggable(&uri), logged);
+        }
+        let long: Uri = format!("/{}", "a".repeat(600)).parse().expect("a target");
+        assert_eq!(loggable(&long).len(), LOGGED_TARGET_CHARS_MAX);
+    }
 
     #[test]
     fn the_time_taken_has_two_decimals_and_a_unit() {
