@@ -40,6 +40,7 @@ mod cursor;
 mod docs;
 mod error;
 mod exchange;
+mod failures;
 mod feed;
 mod forgery;
 mod health;

@@ -81,12 +81,12 @@ pub(super) async fn login(
     let back = given.optional("back", back);
     let (email, password) = given.finish(email.zip(password))?;
     app.people.admit_login(&asker)?;
-    app.people.count_failure(&email, asker.begun)?;
+    app.people.count_failure(&email, &asker)?;
     let found = app.people.users.by_email(&email).await?;
     let (user, hash) = found.unzip();
     let matches = app.people.passwords.matches(password, hash).await?;
     let user = user.filter(|_| matches).ok_or(ApiError::Credentials)?;
-    app.people.forget_failure(&email, asker.begun);
+    app.people.forget_failure(&email, &asker);
     open(&app, &asker, format, back, &user, now).await
 }
 

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::error::ApiError;
 use super::exchange::Asker;
+use super::failures::Failures;
 use super::limit::{Limiter, Pace};
 use crate::board::Board;
 use crate::config::Config;
@@ -16,8 +17,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// Failed sign-ins to one account, from wherever they come: all of these at once, then evenly over the hour.
-const FAILURES_PER_HOUR_MAX: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 const HOUR: Duration = Duration::from_secs(3600);
 /// Of one user. More than anybody adds by hand.
 const FEEDS_PER_HOUR_MAX: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
@@ -34,7 +33,7 @@ pub(super) struct People {
     public_url: Option<Url>,
     logins: Option<Mutex<Limiter>>,
     messages: Option<Mutex<Limiter>>,
-    failures: Mutex<Pace<Email>>,
+    failures: Mutex<Failures>,
     /// Feeds tried, by user: each is a request to wherever the user says.
     feeds: Mutex<Pace<i64>>,
 }
@@ -53,7 +52,7 @@ impl People {
             public_url: config.public_url.clone().map(|url| url.0),
             logins: limiter(config.login_rate_limit_per_minute),
             messages: limiter(config.message_rate_limit_per_minute),
-            failures: Mutex::new(Pace::new(FAILURES_PER_HOUR_MAX, HOUR)),
+            failures: Mutex::new(Failures::new()),
             feeds: Mutex::new(Pace::new(FEEDS_PER_HOUR_MAX, HOUR)),
         }
     }
@@ -87,15 +86,15 @@ impl People {
     }
 
     /// Counts a failure to sign in to an account, before it is known to be one: many at once must not slip through.
-    pub(super) fn count_failure(&self, email: &Email, now: Instant) -> Result<(), ApiError> {
+    pub(super) fn count_failure(&self, email: &Email, asker: &Asker) -> Result<(), ApiError> {
         lock(&self.failures)
-            .admit(email.clone(), now)
+            .count(email, asker.client.address(), asker.begun)
             .map_err(limited)
     }
 
     /// Takes that back: it was none.
-    pub(super) fn forget_failure(&self, email: &Email, now: Instant) {
-        lock(&self.failures).give_back(email.clone(), now);
+    pub(super) fn forget_failure(&self, email: &Email, asker: &Asker) {
+        lock(&self.failures).forget(email, asker.client.address(), asker.begun);
     }
 }
 
