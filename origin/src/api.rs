@@ -35,6 +35,7 @@ mod caching;
 mod caller;
 mod client;
 mod conditions;
+mod cookies;
 mod cors;
 mod cursor;
 mod docs;

@@ -2,7 +2,8 @@
 //! its page. Neither tells whether an address is known when the password is wrong.
 
 use super::body::{Fields, Format};
-use super::caller::{Caller, SESSION_COOKIE};
+use super::caller::Caller;
+use super::cookies::Cookie;
 use super::error::ApiError;
 use super::exchange::{Asker, Now};
 use super::{App, back, params, private};
@@ -116,7 +117,7 @@ pub(super) async fn logout(
         Format::Json => private(StatusCode::NO_CONTENT),
         Format::Form => see_other(back.unwrap_or("/")),
     };
-    let gone = cookie("", 0, app.people.is_https(&asker))?;
+    let gone = Cookie::Session.set("", 0, app.people.is_https(&asker))?;
     answer.headers_mut().insert(SET_COOKIE, gone);
     Ok(answer)
 }
@@ -148,7 +149,8 @@ async fn open(
         Format::Form => {
             let mut answer = see_other(back.unwrap_or("/"));
             let seconds = app.people.session_ttl.num_seconds();
-            let set = cookie(token.expose(), seconds, app.people.is_https(asker))?;
+            let https = app.people.is_https(asker);
+            let set = Cookie::Session.set(token.expose(), seconds, https)?;
             answer.headers_mut().insert(SET_COOKIE, set);
             Ok(answer)
         }
@@ -162,15 +164,6 @@ pub(super) fn see_other(page: &'static str) -> Response {
         .headers_mut()
         .insert(LOCATION, HeaderValue::from_static(page));
     answer
-}
-
-/// Not readable by scripts, not sent along with what other sites ask for.
-fn cookie(value: &str, max_age_secs: i64, https: bool) -> Result<HeaderValue, ApiError> {
-    let secure = if https { "; Secure" } else { "" };
-    let text = format!(
-        "{SESSION_COOKIE}={value}; Path=/; Max-Age={max_age_secs}; HttpOnly; SameSite=Lax{secure}"
-    );
-    HeaderValue::from_str(&text).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 fn email(text: &str) -> Result<Email, String> {

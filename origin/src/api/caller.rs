@@ -4,16 +4,14 @@
 //! page could have sent do not get here (`forgery`).
 
 use super::App;
+use super::cookies::Cookie;
 use super::error::ApiError;
-use super::exchange::Now;
+use super::exchange::{Asker, Now};
 use crate::users::{Token, TokenDigest, User};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, request};
 use std::sync::Arc;
-
-/// The cookie that holds a session's token.
-pub(super) const SESSION_COOKIE: &str = "larder_session";
 
 /// The signed-in user of a request, or 401.
 #[derive(Debug, Clone)]
@@ -30,7 +28,7 @@ impl FromRequestParts<Arc<App>> for Caller {
         parts: &mut request::Parts,
         app: &Arc<App>,
     ) -> Result<Self, ApiError> {
-        let Some(Some(token)) = token(&parts.headers) else {
+        let Some(Some(token)) = token(&parts.headers, is_https(parts, app)) else {
             return Err(ApiError::Unauthorized);
         };
         let Some(Now(now)) = parts.extensions.get::<Now>().copied() else {
@@ -53,7 +51,7 @@ impl OptionalFromRequestParts<Arc<App>> for Caller {
         app: &Arc<App>,
     ) -> Result<Option<Self>, ApiError> {
         let by_bearer = parts.headers.contains_key(AUTHORIZATION);
-        if token(&parts.headers).is_none() {
+        if token(&parts.headers, is_https(parts, app)).is_none() {
             return Ok(None);
         }
         match <Self as FromRequestParts<Arc<App>>>::from_request_parts(parts, app).await {
@@ -65,10 +63,10 @@ impl OptionalFromRequestParts<Arc<App>> for Caller {
 }
 
 /// The token of a request; `Some(None)` when there is something in its place that is none.
-fn token(fields: &HeaderMap) -> Option<Option<Token>> {
+fn token(fields: &HeaderMap, https: bool) -> Option<Option<Token>> {
     match fields.get(AUTHORIZATION) {
         Some(value) => Some(value.to_str().ok().and_then(bearer)),
-        None => cookie(fields).map(|value| Token::parse(&value)),
+        None => Cookie::Session.read(fields, https).map(Token::parse),
     }
 }
 
@@ -80,15 +78,10 @@ fn bearer(value: &str) -> Option<Token> {
     Token::parse(token.trim())
 }
 
-fn cookie(fields: &HeaderMap) -> Option<String> {
-    let lines = fields.get_all(COOKIE).iter();
-    let pairs = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'));
-    let mut named = pairs
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| name.trim() == SESSION_COOKIE);
-    named.next().map(|(_, value)| value.trim().to_owned())
+/// Whether the request came by https, as far as it says who sent it.
+fn is_https(parts: &request::Parts, app: &App) -> bool {
+    let asker = parts.extensions.get::<Asker>();
+    asker.is_some_and(|asker| app.people.is_https(asker))
 }
 
 #[cfg(test)]
@@ -100,7 +93,7 @@ mod tests {
         for (name, value) in fields {
             map.append(*name, value.parse().unwrap());
         }
-        token(&map).map(|token| token.map(|token| token.expose().to_owned()))
+        token(&map, false).map(|token| token.map(|token| token.expose().to_owned()))
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! signed-in user a connection belongs to the browser that made it.
 
 use super::caller::Caller;
+use super::cookies::Cookie;
 use super::error::ApiError;
 use super::exchange::{Asker, Now};
 use super::params::{self, ParameterFault};
@@ -18,9 +19,7 @@ use crate::source::reddit::{Page, parse, refusal};
 use crate::users::Token;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{
-    ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE,
-};
+use axum::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -28,11 +27,9 @@ use serde::Serialize;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// Binds a permission that is asked for to the browser. It goes nowhere but to these paths.
-const ASKING_COOKIE: &str = "larder_reddit_asking";
+/// Of the cookie that binds a permission that is asked for to the browser.
 const ASKING_SECS: i64 = 600;
-/// Whose connection it is, when nobody is signed in.
-const OWNER_COOKIE: &str = "larder_reddit";
+/// Of the cookie that says whose connection it is, when nobody is signed in.
 const OWNER_SECS: i64 = 30 * 24 * 3600;
 const PAGE_SIZE: &str = "50";
 /// Of a fullname, as `t3_1abcde`.
@@ -74,7 +71,11 @@ pub(super) async fn login(
     let connections = connections(&app)?;
     let state = Token::random().map_err(ApiError::Internal)?;
     // Of two tabs, both may come back.
-    let browser = match cookie(&fields, ASKING_COOKIE).and_then(|text| Token::parse(&text)) {
+    let https = app.people.is_https(&asker);
+    let browser = match Cookie::RedditAsking
+        .read(&fields, https)
+        .and_then(Token::parse)
+    {
         Some(browser) => browser,
         None => Token::random().map_err(ApiError::Internal)?,
     };
@@ -92,14 +93,7 @@ pub(super) async fn login(
         .map_err(|error| ApiError::Internal(error.to_string()))?;
     let mut answer = private(StatusCode::SEE_OTHER);
     answer.headers_mut().insert(LOCATION, location);
-    let https = app.people.is_https(&asker);
-    let asking = set_cookie(
-        ASKING_COOKIE,
-        browser.expose(),
-        "/auth/reddit",
-        ASKING_SECS,
-        https,
-    )?;
+    let asking = Cookie::RedditAsking.set(browser.expose(), ASKING_SECS, https)?;
     answer.headers_mut().insert(SET_COOKIE, asking);
     Ok(answer)
 }
@@ -114,7 +108,7 @@ pub(super) async fn callback(
     fields: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let connected = connect(&app, now, &query, caller, &fields).await;
+    let connected = connect(&app, now, &asker, &query, caller, &fields).await;
     let wants_page = fields
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -134,6 +128,7 @@ pub(super) async fn callback(
 async fn connect(
     app: &App,
     now: DateTime<Utc>,
+    asker: &Asker,
     query: &str,
     caller: Option<Caller>,
     fields: &HeaderMap,
@@ -145,7 +140,10 @@ async fn connect(
     let hash = state.digest();
     let pending = connections.accounts.take(hash.as_str(), now).await?;
     let pending = pending.ok_or(OauthFault::UnknownState)?;
-    let browser = cookie(fields, ASKING_COOKIE).and_then(|text| Token::parse(&text));
+    let https = app.people.is_https(asker);
+    let browser = Cookie::RedditAsking
+        .read(fields, https)
+        .and_then(Token::parse);
     let browser = browser.ok_or(OauthFault::OtherBrowser)?.digest();
     let is_same = browser
         .as_str()
@@ -195,12 +193,9 @@ fn connected_answer(
     };
     let https = app.people.is_https(asker);
     let fields = answer.headers_mut();
-    fields.append(
-        SET_COOKIE,
-        set_cookie(ASKING_COOKIE, "", "/auth/reddit", 0, https)?,
-    );
+    fields.append(SET_COOKIE, Cookie::RedditAsking.set("", 0, https)?);
     if let Some(owner) = owner {
-        let owner = set_cookie(OWNER_COOKIE, owner.expose(), "/", OWNER_SECS, https)?;
+        let owner = Cookie::RedditOwner.set(owner.expose(), OWNER_SECS, https)?;
         fields.append(SET_COOKIE, owner);
     }
     Ok(answer)
@@ -209,13 +204,14 @@ fn connected_answer(
 /// Whether an account is connected, and which.
 pub(super) async fn status(
     State(app): State<Arc<App>>,
+    Extension(asker): Extension<Asker>,
     RawQuery(query): RawQuery,
     caller: Option<Caller>,
     fields: HeaderMap,
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     let connections = connections(&app)?;
-    let account = match owner(caller, &fields) {
+    let account = match owner(&app, &asker, caller, &fields) {
         Some(owner) => connections.accounts.of(&owner).await?,
         None => None,
     };
@@ -236,12 +232,12 @@ pub(super) async fn disconnect(
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     let connections = connections(&app)?;
-    if let Some(owner) = owner(caller, &fields) {
+    if let Some(owner) = owner(&app, &asker, caller, &fields) {
         let tokens = connections.accounts.disconnect(&owner).await?;
         connections.revoke(&tokens.unwrap_or_default(), now).await;
     }
     let mut answer = private(StatusCode::NO_CONTENT);
-    let gone = set_cookie(OWNER_COOKIE, "", "/", 0, app.people.is_https(&asker))?;
+    let gone = Cookie::RedditOwner.set("", 0, app.people.is_https(&asker))?;
     answer.headers_mut().insert(SET_COOKIE, gone);
     Ok(answer)
 }
@@ -250,13 +246,14 @@ pub(super) async fn disconnect(
 pub(super) async fn posts(
     State(app): State<Arc<App>>,
     Extension(Now(now)): Extension<Now>,
+    Extension(asker): Extension<Asker>,
     RawQuery(query): RawQuery,
     caller: Option<Caller>,
     fields: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = after(query.as_deref().unwrap_or_default())?;
     let connections = connections(&app)?;
-    let owner = owner(caller, &fields).ok_or(OauthFault::NotConnected)?;
+    let owner = owner(&app, &asker, caller, &fields).ok_or(OauthFault::NotConnected)?;
     let page = chosen(connections, &owner, after.as_deref(), now).await?;
     let articles = page.batch.articles.into_iter().map(|article| Post {
         title: article.title,
@@ -322,11 +319,17 @@ fn connections(app: &App) -> Result<&Connections, OauthFault> {
     app.connections.as_ref().ok_or(OauthFault::NotConfigured)
 }
 
-fn owner(caller: Option<Caller>, fields: &HeaderMap) -> Option<Owner> {
+fn owner(app: &App, asker: &Asker, caller: Option<Caller>, fields: &HeaderMap) -> Option<Owner> {
     if let Some(caller) = caller {
         return Some(Owner::User(caller.user.id));
     }
-    let token = Token::parse(&cookie(fields, OWNER_COOKIE)?)?;
+    browser(app, asker, fields)
+}
+
+/// Whoever holds the browser's cookie.
+fn browser(app: &App, asker: &Asker, fields: &HeaderMap) -> Option<Owner> {
+    let https = app.people.is_https(asker);
+    let token = Token::parse(Cookie::RedditOwner.read(fields, https)?)?;
     Some(Owner::Browser(token.digest().as_str().to_owned()))
 }
 
@@ -352,31 +355,6 @@ fn after(query: &str) -> Result<Option<String>, ApiError> {
         }
     }
     Ok(after)
-}
-
-fn cookie(fields: &HeaderMap, wanted: &str) -> Option<String> {
-    let lines = fields.get_all(COOKIE).iter();
-    let mut pairs = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.split_once('='));
-    let found = pairs.find(|(name, _)| name.trim() == wanted);
-    found.map(|(_, value)| value.trim().to_owned())
-}
-
-/// Not readable by scripts; sent when Reddit leads back here, not with what other sites ask for.
-fn set_cookie(
-    name: &str,
-    value: &str,
-    path: &str,
-    max_age_secs: i64,
-    https: bool,
-) -> Result<HeaderValue, ApiError> {
-    let secure = if https { "; Secure" } else { "" };
-    let text = format!(
-        "{name}={value}; Path={path}; Max-Age={max_age_secs}; HttpOnly; SameSite=Lax{secure}"
-    );
-    HeaderValue::from_str(&text).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 /// A page of one sentence, for the browser in which somebody waits.

@@ -203,6 +203,20 @@ async fn a_cookie_is_secure_where_people_come_by_https() {
             is_secure,
             "{settings:?} {fields:?}"
         );
+        // By https it is this host's alone, and one that a neighbour could have planted counts for nothing.
+        let own = cookie(&up);
+        assert_eq!(own.starts_with("__Host-larder_session="), is_secure);
+        let signed_in = async |cookie: &str| {
+            let fields = [fields, &[("cookie", cookie)][..]].concat();
+            get_with(origin.address, "/me", &fields)
+                .await
+                .status
+                .as_u16()
+        };
+        assert_eq!(signed_in(&own).await, 200);
+        if is_secure {
+            assert_eq!(signed_in(own.trim_start_matches("__Host-")).await, 401);
+        }
     }
 }
 

@@ -27,6 +27,15 @@ struct Place {
 
 impl Place {
     async fn start(database: TestDatabase, secret: &str, behaviour: Behaviour) -> Self {
+        Self::with(database, secret, behaviour, &[]).await
+    }
+
+    async fn with(
+        database: TestDatabase,
+        secret: &str,
+        behaviour: Behaviour,
+        further: &[(&str, &str)],
+    ) -> Self {
         let listen = ([127, 0, 0, 1], 0).into();
         let simulation = Simulation::start(listen, behaviour)
             .await
@@ -39,6 +48,7 @@ impl Place {
             ("REDDIT_API_URL", &base),
             ("ORIGIN_TOKEN_KEY", KEY),
         ];
+        let settings = [&settings[..], further].concat();
         let sources = [Script::new("a", Act::Give(vec![]))];
         let origin = TestOrigin::with(database, &sources, &settings).await;
         Self { simulation, origin }
@@ -329,6 +339,29 @@ async fn a_browser_is_answered_with_a_page() {
         (400, "private, no-store")
     );
     assert!(String::from_utf8_lossy(&again.body).contains("Begin again"));
+}
+
+#[tokio::test]
+async fn by_https_the_cookies_are_this_hosts_alone() {
+    let secure = ("ORIGIN_PUBLIC_URL", "https://news.example");
+    let database = TestDatabase::sqlite().await;
+    let place = Place::with(database, "sim-secret", Behaviour::default(), &[secure]).await;
+    let (asked, browser) = place.begin().await;
+    assert!(browser.starts_with("__Host-larder_reddit_asking="));
+    let planted = browser.trim_start_matches("__Host-");
+    let back = place.agree(&asked).await;
+    assert_eq!(
+        place.get(&back, planted).await.code(),
+        "reddit_other_browser"
+    );
+    let owner = place.connect().await;
+    assert!(owner.starts_with("__Host-larder_reddit="));
+    assert_eq!(place.get("/me/reddit", &owner).await.status, 200);
+    let planted = owner.trim_start_matches("__Host-");
+    assert_eq!(
+        place.get("/me/reddit", planted).await.code(),
+        "reddit_not_connected"
+    );
 }
 
 #[tokio::test]
