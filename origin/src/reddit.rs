@@ -7,12 +7,12 @@
 mod accounts;
 mod oauth;
 
-pub use accounts::{Account, AccountFault, Accounts, Owner, Pending};
+pub use accounts::{Account, AccountFault, Accounts, Ended, Owner, Pending};
 pub use oauth::{Grant, OauthFault, Permission, authorize_url};
 
 use crate::article::text::{self, NAME_CHARS_MAX};
 use crate::config::Config;
-use crate::database::Database;
+use crate::database::{Database, DatabaseError};
 use crate::discipline::{Ask, Gate, Ledger, Request, Rules};
 use crate::http::{Answer, HttpClient, Redirects, sensitive};
 use crate::secret::Secret;
@@ -127,6 +127,19 @@ impl Reddit {
         match answer.is_success() {
             true => Ok(()),
             false => Err(oauth::refusal(&answer, now)),
+        }
+    }
+
+    async fn revoke_all(&self, ended: Ended, now: DateTime<Utc>) {
+        let tokens = [
+            (ended.access_token, "access_token"),
+            (ended.refresh_token, "refresh_token"),
+        ];
+        for (token, hint) in tokens {
+            let Some(token) = token else { continue };
+            if let Err(fault) = self.revoke(&token, hint, now).await {
+                tracing::warn!(%fault, hint, "Reddit did not take a token back");
+            }
         }
     }
 
@@ -316,11 +329,43 @@ impl Connections {
         json::text(&body, "name").and_then(|name| text::clean(name, NAME_CHARS_MAX))
     }
 
-    /// Takes tokens back at Reddit. They are forgotten here already, so a failure is only worth a line.
-    pub async fn revoke(&self, tokens: &[Secret], now: DateTime<Utc>) {
-        for (token, hint) in tokens.iter().rev().zip(["access_token", "refresh_token"]) {
-            if let Err(fault) = self.reddit.revoke(token, hint, now).await {
-                tracing::warn!(%fault, hint, "Reddit did not take a token back");
+    /// Keeps a new connection, and takes back at Reddit what it replaces; what could not be kept is taken back itself.
+    pub async fn connect(
+        &self,
+        owner: &Owner,
+        grant: Grant,
+        name: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), AccountFault> {
+        let kept = self.accounts.connect(owner, &grant, name, now).await;
+        let (ended, kept) = match kept {
+            Ok(ended) => (ended, Ok(())),
+            Err(fault) => (vec![Ended::from(grant)], Err(fault)),
+        };
+        self.revoke(ended, now).await;
+        kept
+    }
+
+    /// Ends a connection, here and at Reddit. Nothing to end is fine.
+    pub async fn disconnect(&self, owner: &Owner, now: DateTime<Utc>) -> Result<(), DatabaseError> {
+        let ended = self.accounts.disconnect(owner).await?;
+        self.revoke(ended.into_iter().collect(), now).await;
+        Ok(())
+    }
+
+    /// Takes tokens back at Reddit. They are forgotten here already, so a failure is only worth a line, and it goes on when
+    /// nobody waits for it any more.
+    async fn revoke(&self, ended: Vec<Ended>, now: DateTime<Utc>) {
+        let tasks: Vec<_> = ended
+            .into_iter()
+            .map(|ended| {
+                let reddit = Arc::clone(&self.reddit);
+                tokio::spawn(async move { reddit.revoke_all(ended, now).await })
+            })
+            .collect();
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "tokens were not taken back");
             }
         }
     }

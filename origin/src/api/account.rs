@@ -5,7 +5,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::exchange::Now;
 use super::params::ParameterFault;
-use super::{App, messages, params, private, private_json};
+use super::{App, messages, params, private, private_json, reddit};
 use crate::preferences::{Set, VALUE_BYTES_MAX, Wishes, is_key};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
@@ -22,13 +22,15 @@ pub(super) async fn me(caller: Caller, RawQuery(query): RawQuery) -> Result<Resp
     private_json(&caller.user)
 }
 
-/// Deletes the account with all that hangs on it: sessions, preferences and messages.
+/// Deletes the account with all that hangs on it: sessions, preferences, messages and what is connected.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
+    Extension(Now(now)): Extension<Now>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
+    reddit::forget(&app, caller.user.id, now).await?;
     app.people.users.delete(caller.user.id).await?;
     Ok(messages::voiding(private(StatusCode::NO_CONTENT)))
 }

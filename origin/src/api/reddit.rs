@@ -165,12 +165,18 @@ async fn connect(
             )
         }
     };
-    let accounts = &connections.accounts;
-    accounts
-        .connect(&owner, &grant, name.as_deref(), now)
+    let scope = grant.scope.clone();
+    connections
+        .connect(&owner, grant, name.as_deref(), now)
         .await?;
-    tracing::info!(scope = grant.scope, "a Reddit account was connected");
-    let account = accounts.of(&owner).await?;
+    tracing::info!(scope, "a Reddit account was connected");
+    // The browser's cookie is about to be replaced: what hangs on the old one would be out of everybody's reach.
+    if let (Owner::Browser(_), Some(old)) = (&owner, browser_owner(app, asker, fields))
+        && let Err(error) = connections.disconnect(&old, now).await
+    {
+        tracing::warn!(%error, "a replaced connection was not ended");
+    }
+    let account = connections.accounts.of(&owner).await?;
     Ok((account.ok_or(OauthFault::NotConnected)?, token))
 }
 
@@ -221,7 +227,7 @@ pub(super) async fn status(
     })
 }
 
-/// Ends the connection, here and at Reddit. Nothing to end is fine.
+/// Ends the connection, here and at Reddit; of a signed-in user's browser too. Nothing to end is fine.
 pub(super) async fn disconnect(
     State(app): State<Arc<App>>,
     Extension(Now(now)): Extension<Now>,
@@ -232,9 +238,9 @@ pub(super) async fn disconnect(
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     let connections = connections(&app)?;
-    if let Some(owner) = owner(&app, &asker, caller, &fields) {
-        let tokens = connections.accounts.disconnect(&owner).await?;
-        connections.revoke(&tokens.unwrap_or_default(), now).await;
+    let user = caller.map(|caller| Owner::User(caller.user.id));
+    for owner in user.iter().chain(&browser_owner(&app, &asker, &fields)) {
+        connections.disconnect(owner, now).await?;
     }
     let mut answer = private(StatusCode::NO_CONTENT);
     let gone = Cookie::RedditOwner.set("", 0, app.people.is_https(&asker))?;
@@ -315,6 +321,15 @@ async fn best(
     })?
 }
 
+/// Ends what a user who is about to be deleted has connected: with the user its tokens would be gone, and good for ever at Reddit.
+pub(super) async fn forget(app: &App, user_id: i64, now: DateTime<Utc>) -> Result<(), ApiError> {
+    if let Some(connections) = &app.connections {
+        let owner = Owner::User(user_id);
+        connections.disconnect(&owner, now).await?;
+    }
+    Ok(())
+}
+
 fn connections(app: &App) -> Result<&Connections, OauthFault> {
     app.connections.as_ref().ok_or(OauthFault::NotConfigured)
 }
@@ -323,11 +338,11 @@ fn owner(app: &App, asker: &Asker, caller: Option<Caller>, fields: &HeaderMap) -
     if let Some(caller) = caller {
         return Some(Owner::User(caller.user.id));
     }
-    browser(app, asker, fields)
+    browser_owner(app, asker, fields)
 }
 
 /// Whoever holds the browser's cookie.
-fn browser(app: &App, asker: &Asker, fields: &HeaderMap) -> Option<Owner> {
+fn browser_owner(app: &App, asker: &Asker, fields: &HeaderMap) -> Option<Owner> {
     let https = app.people.is_https(asker);
     let token = Token::parse(Cookie::RedditOwner.read(fields, https)?)?;
     Some(Owner::Browser(token.digest().as_str().to_owned()))

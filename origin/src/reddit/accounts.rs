@@ -14,6 +14,8 @@ use std::sync::Arc;
 const STATE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// A connection that belongs to a browser alone ends when it was not used for so long.
 const BROWSER_LIFETIME: TimeDelta = TimeDelta::days(30);
+/// Connections out of use that one new connection clears away.
+const FORGOTTEN_MAX: i64 = 5;
 /// Further tries to store what a refresh brought, when the transaction could not.
 const STORE_TRIES: u32 = 3;
 const STORE_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
@@ -46,6 +48,22 @@ pub struct Account {
     pub needs_login: bool,
 }
 
+/// Tokens of a connection that has ended: to be revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub refresh_token: Option<Secret>,
+    pub access_token: Option<Secret>,
+}
+
+/// A connection that was deleted, and whose it was.
+#[derive(sqlx::FromRow)]
+struct Deleted {
+    user_id: Option<i64>,
+    browser_hash: Option<String>,
+    access_token: String,
+    refresh_token: Option<String>,
+}
+
 #[derive(sqlx::FromRow)]
 struct Sealed {
     access_token: String,
@@ -74,7 +92,8 @@ const OWNED: &str = "provider = 'reddit' AND (user_id = $1 OR browser_hash = $2)
 const BEGIN: &str = "INSERT INTO oauth_states (state_hash, browser_hash, user_id, expires_at) VALUES ($1, $2, $3, $4)";
 const EXPIRE: &str = "DELETE FROM oauth_states WHERE expires_at <= $1";
 const TAKE: &str = "DELETE FROM oauth_states WHERE state_hash = $1 AND expires_at > $2 RETURNING browser_hash, user_id";
-const FORGET: &str = "DELETE FROM oauth_accounts WHERE user_id IS NULL AND updated_at < $1";
+const FORGET: &str = "DELETE FROM oauth_accounts WHERE id IN (SELECT id FROM oauth_accounts WHERE user_id IS NULL \
+    AND updated_at < $1 ORDER BY updated_at LIMIT $2) RETURNING user_id, browser_hash, access_token, refresh_token";
 const INSERT: &str = "INSERT INTO oauth_accounts (provider, user_id, browser_hash, name, scope, access_token, refresh_token, \
     expires_at, needs_login, connected_at, updated_at) VALUES ('reddit', $1, $2, $3, $4, $5, $6, $7, false, $8, $8)";
 
@@ -117,29 +136,31 @@ impl Accounts {
         .await
     }
 
-    /// Keeps the tokens of a new connection, in place of an older one of the same owner.
+    /// Keeps the tokens of a new connection, in place of an older one of the same owner; gives back what ended by that.
     pub async fn connect(
         &self,
         owner: &Owner,
         grant: &Grant,
         name: Option<&str>,
         now: DateTime<Utc>,
-    ) -> Result<(), AccountFault> {
+    ) -> Result<Vec<Ended>, AccountFault> {
         let (access, refresh) = self.seal(owner, grant)?;
         let (user_id, browser_hash) = owner.columns();
-        let delete = format!("DELETE FROM oauth_accounts WHERE {OWNED}");
-        let stored = within(async {
+        let ended: Vec<Deleted> = within(async {
             on_pool!(self.database, pool => {
                 let mut tx = pool.begin_with(self.database.begin_write()).await?;
-                sqlx::query(FORGET).bind(stored_time(now - BROWSER_LIFETIME)).execute(&mut *tx).await?;
-                sqlx::query(sqlx::AssertSqlSafe(delete)).bind(user_id).bind(browser_hash).execute(&mut *tx).await?;
+                let mut ended: Vec<Deleted> = sqlx::query_as(FORGET).bind(stored_time(now - BROWSER_LIFETIME)).bind(FORGOTTEN_MAX)
+                    .fetch_all(&mut *tx).await?;
+                ended.extend(sqlx::query_as::<_, Deleted>(sqlx::AssertSqlSafe(delete())).bind(user_id).bind(browser_hash)
+                    .fetch_optional(&mut *tx).await?);
                 sqlx::query(INSERT).bind(user_id).bind(browser_hash).bind(name).bind(&grant.scope).bind(&access).bind(&refresh)
                     .bind(stored_time(grant.expires_at)).bind(stored_time(now)).execute(&mut *tx).await?;
                 tx.commit().await?;
-                Ok(())
+                Ok(ended)
             })
-        });
-        Ok(stored.await?)
+        })
+        .await?;
+        Ok(ended.into_iter().filter_map(|row| self.open(row)).collect())
     }
 
     /// The owner's connection.
@@ -276,23 +297,30 @@ impl Accounts {
         failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Ends the owner's connection and gives its tokens back, to be revoked: refresh token first, then access token.
-    pub async fn disconnect(&self, owner: &Owner) -> Result<Option<Vec<Secret>>, AccountFault> {
-        let sql = format!(
-            "DELETE FROM oauth_accounts WHERE {OWNED} RETURNING access_token, refresh_token, expires_at, needs_login"
-        );
+    /// Ends the owner's connection and gives its tokens back, to be revoked.
+    pub async fn disconnect(&self, owner: &Owner) -> Result<Option<Ended>, DatabaseError> {
         let (user_id, browser_hash) = owner.columns();
-        let row: Option<Sealed> = within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user_id).bind(browser_hash)
+        let row: Option<Deleted> = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_as(sqlx::AssertSqlSafe(delete())).bind(user_id).bind(browser_hash)
                 .fetch_optional(pool).await)?)
         })
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let refresh = row
-            .refresh_token
-            .and_then(|sealed| self.vault.open(&sealed, &owner.place("refresh")).ok());
-        let access = self.vault.open(&row.access_token, &owner.place("access"));
-        Ok(Some(refresh.into_iter().chain(access.ok()).collect()))
+        Ok(row.and_then(|row| self.open(row)))
+    }
+
+    /// What was sealed under a key that is gone cannot be revoked.
+    fn open(&self, row: Deleted) -> Option<Ended> {
+        let owner = match (row.user_id, row.browser_hash) {
+            (Some(id), _) => Owner::User(id),
+            (None, hash) => Owner::Browser(hash?),
+        };
+        let open = |sealed: &str, kind| self.vault.open(sealed, &owner.place(kind)).ok();
+        Some(Ended {
+            refresh_token: row
+                .refresh_token
+                .and_then(|sealed| open(&sealed, "refresh")),
+            access_token: open(&row.access_token, "access"),
+        })
     }
 
     fn seal(&self, owner: &Owner, grant: &Grant) -> Result<(String, Option<String>), OauthFault> {
@@ -305,10 +333,25 @@ impl Accounts {
     }
 }
 
+impl From<Grant> for Ended {
+    fn from(grant: Grant) -> Self {
+        Self {
+            refresh_token: grant.refresh_token,
+            access_token: Some(grant.access_token),
+        }
+    }
+}
+
 enum Usable {
     Now(Secret),
     /// With a new one, for this refresh token.
     After(Secret),
+}
+
+fn delete() -> String {
+    format!(
+        "DELETE FROM oauth_accounts WHERE {OWNED} RETURNING user_id, browser_hash, access_token, refresh_token"
+    )
 }
 
 /// An answer without a refresh token leaves the old one as it is.

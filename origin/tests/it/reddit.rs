@@ -1,7 +1,7 @@
 //! Connecting a Reddit account, over the simulated Reddit: the four steps, and everything that can go wrong with them.
 
 use crate::support::database::{TestDatabase, on_both_databases};
-use crate::support::http::{Reply, get, get_with, send};
+use crate::support::http::{Reply, get, get_with, post_form, send};
 use crate::support::news::{Act, Script};
 use crate::support::origin::TestOrigin;
 use futures_util::future::join_all;
@@ -15,6 +15,8 @@ on_both_databases!(
     a_spent_token_is_refreshed_once_for_all_who_wait,
     a_refresh_token_that_does_not_change_is_kept,
     a_permission_that_was_taken_back_is_told_until_it_is_given_again,
+    what_a_deleted_account_had_connected_is_taken_back,
+    what_a_new_connection_replaces_is_taken_back,
 );
 
 const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
@@ -231,6 +233,82 @@ async fn a_permission_that_was_taken_back_is_told_until_it_is_given_again(databa
     assert_eq!(status["account"]["needs_login"], true);
     let owner = place.connect().await;
     assert_eq!(place.get("/me/reddit", &owner).await.status, 200);
+}
+
+impl Place {
+    /// Signs somebody up with a form: the session's cookie.
+    async fn somebody(&self, name: &str) -> String {
+        let form = format!("email={name}%40news.example&password=correct+horse");
+        let up = post_form(self.origin.address, "/auth/register", &[], &form).await;
+        assert_eq!(up.status, 303, "{:?}", up.body);
+        cookies(&up).remove(0)
+    }
+
+    /// All steps, with these cookies beside those that the steps set: what the connection's answer sets.
+    async fn connect_as(&self, own: &str) -> Vec<String> {
+        let begun = self.get("/auth/reddit/login", own).await;
+        let asked = Url::parse(begun.header("location")).expect("a URL");
+        let back = self.agree(&asked).await;
+        let jar = format!("{own}; {}", cookies(&begun).remove(0));
+        let connected = self.get(&back, &jar).await;
+        assert_eq!(connected.status, 200, "{:?}", connected.body);
+        cookies(&connected)
+    }
+
+    async fn delete(&self, target: &str, cookie: &str) -> u16 {
+        let fields = [("cookie", cookie)];
+        let ended = send(self.origin.address, Method::DELETE, target, &fields).await;
+        ended.expect("an answer").status.as_u16()
+    }
+
+    fn revoked(&self) -> u64 {
+        self.asked("/api/v1/revoke_token")
+    }
+}
+
+async fn what_a_deleted_account_had_connected_is_taken_back(database: TestDatabase) {
+    let place = Place::usual(database).await;
+    let ada = place.somebody("ada").await;
+    place.connect_as(&ada).await;
+    assert_eq!(place.delete("/me", &ada).await, 204);
+    assert_eq!(place.revoked(), 2);
+    let bob = place.somebody("bob").await;
+    place.connect_as(&bob).await;
+    let fields = [("cookie", bob.as_str())];
+    let form = post_form(place.origin.address, "/account/delete", &fields, "sure=yes");
+    assert_eq!(form.await.status, 303);
+    assert_eq!(place.revoked(), 4);
+}
+
+async fn what_a_new_connection_replaces_is_taken_back(database: TestDatabase) {
+    let aged = TestDatabase::at(database.url.clone());
+    let place = Place::usual(database).await;
+    let ada = place.somebody("ada").await;
+    place.connect_as(&ada).await;
+    place.connect_as(&ada).await;
+    assert_eq!(place.revoked(), 2, "the user's first");
+    assert_eq!(place.get("/me/reddit", &ada).await.status, 200);
+    let first = place.connect().await;
+    let second = place.connect_as(&first).await.pop().expect("a cookie");
+    assert_eq!(place.revoked(), 4, "the browser's first");
+    assert_eq!(place.get("/me/reddit", &second).await.status, 200);
+    // Who is signed in ends the browser's with the user's.
+    assert_eq!(
+        place
+            .delete("/auth/reddit", &format!("{ada}; {second}"))
+            .await,
+        204
+    );
+    assert_eq!(place.revoked(), 8, "both owners'");
+    let left = place.connect().await;
+    aged.execute("UPDATE oauth_accounts SET updated_at = '2020-01-01T00:00:00.000000+00:00'")
+        .await;
+    place.connect().await;
+    assert_eq!(place.revoked(), 10, "one that nobody used any more");
+    assert_eq!(
+        place.get("/me/reddit", &left).await.code(),
+        "reddit_not_connected"
+    );
 }
 
 #[tokio::test]

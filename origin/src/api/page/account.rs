@@ -6,7 +6,7 @@ use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::exchange::Now;
 use super::super::params::{self, ParameterFault};
-use super::super::{App, PRIVATE, feed, messages};
+use super::super::{App, PRIVATE, feed, messages, reddit};
 use super::assets::{ASSETS, Assets};
 use super::html;
 use super::view::Shown;
@@ -116,6 +116,7 @@ pub(in crate::api) async fn save_feed(
 /// Deletes the account, from a form: those know no method but GET and POST.
 pub(in crate::api) async fn delete(
     State(app): State<Arc<App>>,
+    Extension(Now(now)): Extension<Now>,
     caller: Caller,
     fields: HeaderMap,
     body: Bytes,
@@ -130,6 +131,7 @@ pub(in crate::api) async fn delete(
             detail,
         }]));
     }
+    reddit::forget(&app, caller.user.id, now).await?;
     app.people.users.delete(caller.user.id).await?;
     Ok(messages::voiding(see_other("/")))
 }
