@@ -23,6 +23,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -128,6 +129,11 @@ impl Reddit {
             true => Ok(()),
             false => Err(oauth::refusal(&answer, now)),
         }
+    }
+
+    /// The longest that any of its answers is waited for.
+    fn patience(&self) -> Duration {
+        self.http.timeout()
     }
 
     async fn revoke_all(&self, ended: Ended, now: DateTime<Utc>) {
@@ -309,7 +315,7 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<Secret, AccountFault> {
         self.accounts
-            .access_token(owner, spent, &self.reddit, now)
+            .access_token(owner, spent.as_ref(), &self.reddit, now)
             .await
     }
 

@@ -1,14 +1,15 @@
 //! Whose tokens are kept: every SQL statement on OAuth's states and accounts.
 //!
-//! Must stay true: a state is used once; tokens lie sealed, each bound to its owner; one refresh at a time for each account, on
-//! whatever replica, and what it brought is stored in the transaction that locked the account before it was asked for.
+//! Must stay true: a state is used once; tokens lie sealed, each bound to its owner. How they are replaced stands in `renewal`.
 
-use super::{Grant, OauthFault, Reddit, is_ending};
-use crate::database::{Database, DatabaseError, Dialect, on_pool, stored_time, within};
+mod renewal;
+
+use super::{Grant, OauthFault};
+use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
 use crate::secret::Secret;
 use crate::vault::Vault;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::sync::Arc;
+use renewal::Turns;
 
 /// Reddit's codes live ten minutes, so nobody needs longer.
 const STATE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -16,12 +17,9 @@ const STATE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 const BROWSER_LIFETIME: TimeDelta = TimeDelta::days(30);
 /// Connections out of use that one new connection clears away.
 const FORGOTTEN_MAX: i64 = 5;
-/// Further tries to store what a refresh brought, when the transaction could not.
-const STORE_TRIES: u32 = 3;
-const STORE_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Whose connection it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// A signed-in user.
     User(i64),
@@ -64,14 +62,6 @@ struct Deleted {
     refresh_token: Option<String>,
 }
 
-#[derive(sqlx::FromRow)]
-struct Sealed {
-    access_token: String,
-    refresh_token: Option<String>,
-    expires_at: DateTime<Utc>,
-    needs_login: bool,
-}
-
 /// What went wrong with an account.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountFault {
@@ -86,6 +76,7 @@ pub enum AccountFault {
 pub struct Accounts {
     database: Database,
     vault: Vault,
+    turns: Turns,
 }
 
 const OWNED: &str = "provider = 'reddit' AND (user_id = $1 OR browser_hash = $2)";
@@ -102,6 +93,7 @@ impl Accounts {
         Self {
             database: database.clone(),
             vault,
+            turns: Turns::new(),
         }
     }
 
@@ -176,127 +168,6 @@ impl Accounts {
         .await
     }
 
-    /// A token to ask with: the one at hand, unless it is `spent` or about to end; then a new one. In a task of its own: a
-    /// refresh that was begun is stored even when nobody waits for it any more.
-    pub async fn access_token(
-        self: &Arc<Self>,
-        owner: &Owner,
-        spent: Option<Secret>,
-        reddit: &Arc<Reddit>,
-        now: DateTime<Utc>,
-    ) -> Result<Secret, AccountFault> {
-        let (accounts, reddit, owner) = (Arc::clone(self), Arc::clone(reddit), owner.clone());
-        let task = tokio::spawn(async move { accounts.usable(&owner, spent, &reddit, now).await });
-        task.await.unwrap_or_else(|error| {
-            Err(DatabaseError::Failed(format!("a refresh ended early: {error}")).into())
-        })
-    }
-
-    async fn usable(
-        &self,
-        owner: &Owner,
-        spent: Option<Secret>,
-        reddit: &Reddit,
-        now: DateTime<Utc>,
-    ) -> Result<Secret, AccountFault> {
-        let lock = match self.database.dialect() {
-            Dialect::Postgres => " FOR UPDATE",
-            // There the transaction itself is the lock.
-            Dialect::Sqlite => "",
-        };
-        let select = format!(
-            "SELECT access_token, refresh_token, expires_at, needs_login FROM oauth_accounts WHERE {OWNED}{lock}"
-        );
-        let (user_id, browser_hash) = owner.columns();
-        let mut fresh: Option<Grant> = None;
-        let answered = within(async { on_pool!(self.database, pool => {
-            let mut tx = pool.begin_with(self.database.begin_write()).await?;
-            let row: Option<Sealed> = sqlx::query_as(sqlx::AssertSqlSafe(select)).bind(user_id).bind(browser_hash)
-                .fetch_optional(&mut *tx).await?;
-            let refresh_token = match self.judge(owner, row, spent.as_ref(), now) {
-                Ok(Usable::Now(token)) => return Ok(Ok(token)),
-                Ok(Usable::After(refresh_token)) => refresh_token,
-                Err(fault) => return Ok(Err(fault)),
-            };
-            let grant = match reddit.refresh(&refresh_token, now).await {
-                Ok(grant) => &*fresh.insert(grant),
-                Err(OauthFault::BadRefreshToken) => {
-                    sqlx::query(sqlx::AssertSqlSafe(ended())).bind(user_id).bind(browser_hash).bind(stored_time(now))
-                        .execute(&mut *tx).await?;
-                    tx.commit().await?;
-                    return Ok(Err(OauthFault::BadRefreshToken));
-                }
-                Err(fault) => return Ok(Err(fault)),
-            };
-            let (access, refresh) = match self.seal(owner, grant) {
-                Ok(sealed) => sealed,
-                Err(fault) => return Ok(Err(fault)),
-            };
-            sqlx::query(sqlx::AssertSqlSafe(refreshed())).bind(user_id).bind(browser_hash).bind(&access).bind(&refresh)
-                .bind(stored_time(grant.expires_at)).bind(&grant.scope).bind(stored_time(now)).execute(&mut *tx).await?;
-            tx.commit().await?;
-            Ok(Ok(grant.access_token.clone()))
-        })})
-        .await;
-        match (answered, fresh) {
-            (Ok(answer), _) => Ok(answer?),
-            // The old token may be spent: what replaced it must not be lost.
-            (Err(error), Some(grant)) => {
-                tracing::warn!(%error, "new tokens could not be stored at once");
-                self.store_again(owner, &grant, now).await?;
-                Ok(grant.access_token)
-            }
-            (Err(error), None) => Err(error.into()),
-        }
-    }
-
-    fn judge(
-        &self,
-        owner: &Owner,
-        row: Option<Sealed>,
-        spent: Option<&Secret>,
-        now: DateTime<Utc>,
-    ) -> Result<Usable, OauthFault> {
-        let row = row.ok_or(OauthFault::NotConnected)?;
-        if row.needs_login {
-            return Err(OauthFault::BadRefreshToken);
-        }
-        let token = self.vault.open(&row.access_token, &owner.place("access"))?;
-        // Another request may have replaced the spent one meanwhile.
-        if !is_ending(row.expires_at, now) && spent != Some(&token) {
-            return Ok(Usable::Now(token));
-        }
-        let refresh_token = row.refresh_token.ok_or(OauthFault::BadToken)?;
-        let refresh_token = self.vault.open(&refresh_token, &owner.place("refresh"))?;
-        Ok(Usable::After(refresh_token))
-    }
-
-    async fn store_again(
-        &self,
-        owner: &Owner,
-        grant: &Grant,
-        now: DateTime<Utc>,
-    ) -> Result<(), AccountFault> {
-        let (access, refresh) = self.seal(owner, grant)?;
-        let (user_id, browser_hash) = owner.columns();
-        let mut failure = None;
-        for _ in 0..STORE_TRIES {
-            tokio::time::sleep(STORE_PAUSE).await;
-            let stored = within(async {
-                on_pool!(self.database, pool => sqlx::query(sqlx::AssertSqlSafe(refreshed())).bind(user_id).bind(browser_hash)
-                    .bind(&access).bind(&refresh).bind(stored_time(grant.expires_at)).bind(&grant.scope)
-                    .bind(stored_time(now)).execute(pool).await.map(drop))?;
-                Ok(())
-            });
-            match stored.await {
-                Ok(()) => return Ok(()),
-                Err(error) => failure = Some(error),
-            }
-        }
-        tracing::error!("new tokens were lost: the connection has to be made anew");
-        failure.map_or(Ok(()), |error| Err(error.into()))
-    }
-
     /// Ends the owner's connection and gives its tokens back, to be revoked.
     pub async fn disconnect(&self, owner: &Owner) -> Result<Option<Ended>, DatabaseError> {
         let (user_id, browser_hash) = owner.columns();
@@ -342,29 +213,9 @@ impl From<Grant> for Ended {
     }
 }
 
-enum Usable {
-    Now(Secret),
-    /// With a new one, for this refresh token.
-    After(Secret),
-}
-
 fn delete() -> String {
     format!(
         "DELETE FROM oauth_accounts WHERE {OWNED} RETURNING user_id, browser_hash, access_token, refresh_token"
-    )
-}
-
-/// An answer without a refresh token leaves the old one as it is.
-fn refreshed() -> String {
-    format!(
-        "UPDATE oauth_accounts SET access_token = $3, refresh_token = coalesce($4, refresh_token), expires_at = $5, \
-         scope = CASE WHEN $6 = '' THEN scope ELSE $6 END, needs_login = false, updated_at = $7 WHERE {OWNED}"
-    )
-}
-
-fn ended() -> String {
-    format!(
-        "UPDATE oauth_accounts SET needs_login = true, refresh_token = NULL, updated_at = $3 WHERE {OWNED}"
     )
 }
 

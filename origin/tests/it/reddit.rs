@@ -7,6 +7,7 @@ use crate::support::origin::TestOrigin;
 use futures_util::future::join_all;
 use hyper::Method;
 use larder_origin::sim::{Behaviour, Simulation, Upstream};
+use std::time::Duration;
 use url::Url;
 
 on_both_databases!(
@@ -17,6 +18,9 @@ on_both_databases!(
     a_permission_that_was_taken_back_is_told_until_it_is_given_again,
     what_a_deleted_account_had_connected_is_taken_back,
     what_a_new_connection_replaces_is_taken_back,
+    a_reddit_that_hangs_keeps_nobody_from_the_database,
+    replicas_refresh_one_account_once,
+    what_a_refresh_brings_after_the_end_is_taken_back,
 );
 
 const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
@@ -42,17 +46,7 @@ impl Place {
         let simulation = Simulation::start(listen, behaviour)
             .await
             .expect("a free port");
-        let base = simulation.url("/").to_string();
-        let settings = [
-            ("REDDIT_CLIENT_ID", "sim"),
-            ("REDDIT_CLIENT_SECRET", secret),
-            ("REDDIT_URL", &base),
-            ("REDDIT_API_URL", &base),
-            ("ORIGIN_TOKEN_KEY", KEY),
-        ];
-        let settings = [&settings[..], further].concat();
-        let sources = [Script::new("a", Act::Give(vec![]))];
-        let origin = TestOrigin::with(database, &sources, &settings).await;
+        let origin = origin(&simulation, database, secret, further).await;
         Self { simulation, origin }
     }
 
@@ -96,6 +90,25 @@ impl Place {
     fn asked(&self, path: &str) -> u64 {
         self.simulation.counts().get(path).copied().unwrap_or(0)
     }
+}
+
+/// One that speaks to that Reddit.
+async fn origin(
+    simulation: &Simulation,
+    database: TestDatabase,
+    secret: &str,
+    further: &[(&str, &str)],
+) -> TestOrigin {
+    let base = simulation.url("/").to_string();
+    let settings = [
+        ("REDDIT_CLIENT_ID", "sim"),
+        ("REDDIT_CLIENT_SECRET", secret),
+        ("REDDIT_URL", &base),
+        ("REDDIT_API_URL", &base),
+        ("ORIGIN_TOKEN_KEY", KEY),
+    ];
+    let sources = [Script::new("a", Act::Give(vec![]))];
+    TestOrigin::with(database, &sources, &[&settings[..], further].concat()).await
 }
 
 /// The cookies an answer sets, without their attributes.
@@ -309,6 +322,88 @@ async fn what_a_new_connection_replaces_is_taken_back(database: TestDatabase) {
         place.get("/me/reddit", &left).await.code(),
         "reddit_not_connected"
     );
+}
+
+/// Tokens that end at once: whoever reads has to have a new one first.
+fn short_lived() -> Behaviour {
+    Behaviour {
+        reddit_token_secs: Some(30),
+        ..Behaviour::default()
+    }
+}
+
+impl Place {
+    /// Until Reddit has been asked for tokens that often.
+    async fn until_asked(&self, times: u64) {
+        let asked = async {
+            while self.asked("/api/v1/access_token") < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asked)
+            .await
+            .expect("Reddit is asked");
+    }
+}
+
+async fn a_reddit_that_hangs_keeps_nobody_from_the_database(database: TestDatabase) {
+    let place = Place::start(database, "sim-secret", short_lived()).await;
+    let owner = place.connect().await;
+    place.simulation.behave(Behaviour {
+        hang: [Upstream::Reddit].into(),
+        ..short_lived()
+    });
+    let readers = join_all((0..20).map(|_| place.get("/me/reddit", &owner)));
+    let others = async {
+        place.until_asked(2).await;
+        for _ in 0..20 {
+            let counted = send(place.origin.address, Method::POST, "/views", &[]).await;
+            assert_eq!(counted.expect("an answer").status, 204);
+        }
+    };
+    let (replies, ()) = futures_util::future::join(readers, others).await;
+    for reply in replies {
+        assert_eq!(
+            (reply.status.as_u16(), reply.code().as_str()),
+            (502, "reddit_unavailable")
+        );
+    }
+    assert_eq!(place.asked("/api/v1/access_token"), 2, "one refresh");
+}
+
+async fn replicas_refresh_one_account_once(database: TestDatabase) {
+    let same = TestDatabase::at(database.url.clone());
+    let place = Place::usual(database).await;
+    let replica = origin(&place.simulation, same, "sim-secret", &[]).await;
+    let owner = place.connect().await;
+    for round in 1..=3 {
+        place.simulation.expire_reddit_tokens();
+        let fields = [("cookie", owner.as_str())];
+        let readers = (0..12).map(|n| {
+            let address = [place.origin.address, replica.address][n % 2];
+            get_with(address, "/me/reddit", &fields)
+        });
+        for reply in join_all(readers).await {
+            assert_eq!(reply.status, 200, "{:?}", reply.body);
+        }
+        assert_eq!(place.asked("/api/v1/access_token"), 1 + round);
+    }
+}
+
+async fn what_a_refresh_brings_after_the_end_is_taken_back(database: TestDatabase) {
+    let place = Place::start(database, "sim-secret", short_lived()).await;
+    let owner = place.connect().await;
+    place.simulation.behave(Behaviour {
+        latency: Duration::from_secs(1),
+        ..short_lived()
+    });
+    let ending = async {
+        place.until_asked(2).await;
+        assert_eq!(place.delete("/auth/reddit", &owner).await, 204);
+    };
+    let (reply, ()) = futures_util::future::join(place.get("/me/reddit", &owner), ending).await;
+    assert_eq!(reply.code(), "reddit_not_connected");
+    assert_eq!(place.revoked(), 4, "the old tokens and the new ones");
 }
 
 #[tokio::test]
