@@ -125,6 +125,15 @@ function followFilters() {
   addEventListener('popstate', () => { if (here() !== shown) show(here(), false); });
 }
 
+// From the board's own page, which a post renews in the cache; the news beside it are not fetched again for that.
+async function renewBoard() {
+  const most = document.body.dataset.page === '/board' ? Infinity : 5;
+  const page = parsed(await (await ask('/board')).text());
+  const newest = [...page.querySelectorAll('#board .messages > li')].slice(0, most);
+  document.querySelector('#board .messages').replaceChildren(...newest);
+  if (newest.length) document.querySelector('#board .none')?.remove();
+}
+
 function postWithoutLeaving() {
   document.addEventListener('submit', async (event) => {
     if (event.target.id !== 'post') return;
@@ -134,7 +143,8 @@ function postWithoutLeaving() {
     const answer = await ask('/messages', { method: 'POST', headers, body: JSON.stringify({ text, author }) });
     const status = () => document.getElementById('posted');
     if (!answer.ok) { status().textContent = (await answer.json()).detail; return; }
-    await replaceFrom(here(), ['board']);
+    event.target.reset();
+    await renewBoard();
     status().textContent = 'Posted.';
     document.getElementById('text').focus();
   });

@@ -2,7 +2,7 @@
 //!
 //! | path | answers | kept by the cache before us |
 //! | --- | --- | --- |
-//! | `/` | the news as a page for people | as `/articles`, or until the board changes |
+//! | `/` | the news as a page for people | as `/articles`, 60 s at most |
 //! | `/board` | the board as a page | as `/messages` |
 //! | `/account`, `/account/menu` | one person's page, and the entry of the menu that leads there | private, not at all |
 //! | `/assets/{name}` | style and script of the pages | for ever |

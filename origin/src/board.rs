@@ -1,11 +1,14 @@
-//! The message board: every SQL statement on messages. Newest first, in pages by identifier; the oldest go when there are too many.
+//! The message board: every SQL statement on messages. Newest first, in pages by identifier; the oldest go when there are too many,
+//! of the signed-in and of all others each for themselves.
 
 use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// Messages kept.
+/// Messages kept of those who were signed in.
 const MESSAGES_MAX: i64 = 10_000;
+/// Messages kept of all others. Counted apart: whoever floods the board without a name wipes out no named ones.
+const NAMELESS_MAX: i64 = 2_000;
 
 /// A message as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -55,12 +58,19 @@ impl Board {
     ) -> Result<Message, DatabaseError> {
         const POST: &str = "INSERT INTO messages (user_id, author, text, posted_at) VALUES ($1, $2, $3, $4) \
             RETURNING id, author, user_id IS NOT NULL AS signed_in, text, posted_at";
-        const BOUND: &str = "DELETE FROM messages WHERE id <= (SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET $1)";
+        const BOUND: &str = "DELETE FROM messages WHERE user_id IS NOT NULL AND id <= (SELECT id FROM messages \
+            WHERE user_id IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET $1)";
+        const BOUND_NAMELESS: &str = "DELETE FROM messages WHERE user_id IS NULL AND id <= (SELECT id FROM messages \
+            WHERE user_id IS NULL ORDER BY id DESC LIMIT 1 OFFSET $1)";
+        let (bound, kept_max) = match new.user_id {
+            Some(_) => (BOUND, MESSAGES_MAX),
+            None => (BOUND_NAMELESS, NAMELESS_MAX),
+        };
         within(async { on_pool!(self.database, pool => {
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
             let message = sqlx::query_as(POST).bind(new.user_id).bind(new.author).bind(new.text).bind(stored_time(now))
                 .fetch_one(&mut *tx).await?;
-            sqlx::query(BOUND).bind(MESSAGES_MAX).execute(&mut *tx).await?;
+            sqlx::query(bound).bind(kept_max).execute(&mut *tx).await?;
             tx.commit().await?;
             Ok(message)
         })}).await

@@ -263,7 +263,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "ORIGIN_MESSAGE_RATE_LIMIT",
         "message-rate-limit",
-        Some("60"),
+        Some("10"),
         "Messages a minute that one client may post; 0 sets no limit",
     ),
     plain(

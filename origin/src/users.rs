@@ -38,6 +38,15 @@ pub struct NewUser<'a> {
     pub password: &'a PasswordHash,
 }
 
+/// What deleting a user took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted {
+    /// False when there is no such user (any more).
+    pub was_there: bool,
+    /// Of the board.
+    pub messages: u64,
+}
+
 #[derive(sqlx::FromRow)]
 struct Credentials {
     id: i64,
@@ -145,14 +154,16 @@ impl Users {
         .await
     }
 
-    /// Removes a user with sessions, preferences and messages. False when there is no such user (any more).
-    pub async fn delete(&self, user_id: i64) -> Result<bool, DatabaseError> {
-        const SQL: &str = "DELETE FROM users WHERE id = $1";
-        within(async {
-            let done = on_pool!(self.database, pool => sqlx::query(SQL).bind(user_id).execute(pool).await
-                .map(|done| done.rows_affected()))?;
-            Ok(done > 0)
-        })
-        .await
+    /// Removes a user with sessions, preferences and messages.
+    pub async fn delete(&self, user_id: i64) -> Result<Deleted, DatabaseError> {
+        const MESSAGES: &str = "DELETE FROM messages WHERE user_id = $1";
+        const USER: &str = "DELETE FROM users WHERE id = $1";
+        within(async { on_pool!(self.database, pool => {
+            let mut tx = pool.begin_with(self.database.begin_write()).await?;
+            let messages = sqlx::query(MESSAGES).bind(user_id).execute(&mut *tx).await?.rows_affected();
+            let users = sqlx::query(USER).bind(user_id).execute(&mut *tx).await?.rows_affected();
+            tx.commit().await?;
+            Ok(Deleted { was_there: users > 0, messages })
+        })}).await
     }
 }

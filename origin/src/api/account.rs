@@ -31,8 +31,11 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     reddit::forget(&app, caller.user.id, now).await?;
-    app.people.users.delete(caller.user.id).await?;
-    Ok(messages::voiding(private(StatusCode::NO_CONTENT)))
+    let deleted = app.people.users.delete(caller.user.id).await?;
+    Ok(messages::voiding_after(
+        deleted,
+        private(StatusCode::NO_CONTENT),
+    ))
 }
 
 /// All preferences.

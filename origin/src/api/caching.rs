@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
-pub(super) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 /// While the cache asks for a newer answer, it may give the old one for so long.
 const STALE_WHILE_REVALIDATE_SECS: u64 = 30;
 /// When we fail, the cache may give what it has for so long.
@@ -61,6 +61,12 @@ impl Shared {
         }
     }
 
+    /// Kept no longer than that, whatever was said before.
+    pub(super) fn at_most_secs(mut self, max_age_secs: u64) -> Self {
+        self.max_age_secs = self.max_age_secs.min(max_age_secs);
+        self
+    }
+
     /// With these tags, which are groups too.
     pub(super) fn tagged(mut self, tags: impl IntoIterator<Item = Tag>) -> Self {
         self.groups.extend(tags);
@@ -85,6 +91,8 @@ impl Shared {
             Some(at) => (Extension(Modified(at)), answer).into_response(),
             None => answer.into_response(),
         };
+        // For what is made of this answer.
+        answer.extensions_mut().insert(self.clone());
         let fields = answer.headers_mut();
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         let tags = self.groups.union(&self.tags).map(Tag::as_str);
@@ -179,6 +187,14 @@ mod tests {
         for (shared, value) in [
             (Shared::exactly_secs(10), "max-age=10, stale-if-error=3600"),
             (Shared::for_secs(0), "max-age=0, stale-if-error=3600"),
+            (
+                Shared::exactly_secs(90).at_most_secs(60),
+                "max-age=60, stale-if-error=3600",
+            ),
+            (
+                Shared::exactly_secs(30).at_most_secs(60),
+                "max-age=30, stale-if-error=3600",
+            ),
         ] {
             let expected = owned(&[("cache-control", "no-cache"), ("cdn-cache-control", value)]);
             assert_eq!(fields(&shared), expected);

@@ -5,7 +5,7 @@
 
 use super::auth::{name, see_other};
 use super::body::{Fields, Format};
-use super::caching::{CACHE_GROUPS, CACHE_TAG, Shared};
+use super::caching::Shared;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::exchange::{Asker, Now};
@@ -14,6 +14,7 @@ use super::{App, back, identifier, params, private, private_json};
 use crate::article::text;
 use crate::board::{Message, NewMessage};
 use crate::tag::Tag;
+use crate::users::Deleted;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 /// How long a page of the board may be kept: nothing but a post changes it, and that voids it.
-const KEPT_SECS: u64 = 60;
+pub(super) const KEPT_SECS: u64 = 60;
 /// Of a message.
 pub(super) const TEXT_CHARS_MAX: usize = 1000;
 /// Who gives no name.
@@ -62,7 +63,7 @@ pub(super) async fn one(
     shared().json(&message.ok_or(ApiError::MessageNotFound)?)
 }
 
-/// Puts a message up: from a form, back to the page; from a program, what was made of it.
+/// Puts a message up: from a form, on to the board; from a program, what was made of it.
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     Extension(Now(now)): Extension<Now>,
@@ -77,7 +78,9 @@ pub(super) async fn post(
     let mut given = Fields::read(format, &body, &["text", "author", "back"])?;
     let words = given.required("text", text_of);
     let author = given.optional("author", name);
-    let back = given.optional("back", back);
+    // Older forms name another page of ours; but whoever names a page here has caches ask for it anew (RFC 9111 §4.4), and the
+    // news are not for everybody who posts to void.
+    given.optional("back", back);
     let words = given.finish(words)?;
     app.people.admit_message(&asker)?;
     let user = caller.map(|caller| caller.user);
@@ -93,7 +96,7 @@ pub(super) async fn post(
     };
     let message = app.people.board.post(&new, now).await?;
     Ok(voiding(match format {
-        Format::Form => see_other(back.unwrap_or("/board")),
+        Format::Form => see_other("/board"),
         Format::Json => {
             let mut answer = (StatusCode::CREATED, private_json(&message)?).into_response();
             let location = HeaderValue::from_str(&format!("/messages/{}", message.id))
@@ -123,20 +126,11 @@ pub(super) fn shared() -> Shared {
     Shared::exactly_secs(KEPT_SECS).tagged([Tag::messages()])
 }
 
-/// Has a page void with the board that it shows beside other things.
-pub(super) fn join_group(fields: &mut HeaderMap) {
-    let tag = Tag::messages();
-    let joined = |name: HeaderName, member: String| {
-        let own = fields.get(&name).and_then(|value| value.to_str().ok());
-        let value = own.map_or_else(|| member.clone(), |own| format!("{own}, {member}"));
-        Some((name, HeaderValue::from_str(&value).ok()?))
-    };
-    let values = [
-        joined(CACHE_TAG, tag.to_string()),
-        joined(CACHE_GROUPS, format!("\"{tag}\"")),
-    ];
-    for (name, value) in values.into_iter().flatten() {
-        fields.insert(name, value);
+/// The same, where an account was deleted, if that changed the board.
+pub(super) fn voiding_after(deleted: Deleted, answer: Response) -> Response {
+    match deleted.messages {
+        0 => answer,
+        _ => voiding(answer),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The pages for people: the news and the board, the board alone, and an account. They work without scripts.
 //!
 //! The news and the board are the same for everybody and kept as the API's own answers are: what they show is what `/articles`, `/search` and
-//! `/messages` answer, with the same tags, so that what voids those voids the pages. Nothing in them depends on who asks: no cookie
+//! `/messages` answer, with the same tags, so that what voids those voids the pages. The messages beside the news are the exception: anybody may
+//! post, and nobody shall empty the cache of the news by that, so they may be a minute old. Nothing in them depends on who asks: no cookie
 //! is looked at. The account is one person's, never kept; a script puts its menu into the shared pages.
 
 mod account;
@@ -12,6 +13,7 @@ pub(super) use account::{delete, menu, page as account, save_feed};
 pub(super) use assets::asset;
 
 use super::body::Format;
+use super::caching::{NO_STORE, Shared};
 use super::error::{ApiError, Told};
 use super::exchange::Now;
 use super::{App, articles, messages, params, search};
@@ -21,7 +23,8 @@ use assets::{ASSETS, Assets};
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{
-    ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -106,24 +109,24 @@ pub(super) async fn front(
         notice: answer.notice,
         corrected: answer.corrected,
         older,
-        board: Board::new(board, 2, "/"),
+        board: Board::new(board, 2),
         question,
     };
-    // What the answer bears holds for the page, which shows the board too.
     let page = html(StatusCode::OK, &page)?;
-    let (mut dressed, body) = page.into_parts();
-    for name in [
-        "cache-control",
-        "cdn-cache-control",
-        "cache-tag",
-        "cache-groups",
-    ] {
-        if let Some(value) = head.headers.remove(name) {
-            dressed.headers.insert(name, value);
+    Ok(match head.extensions.remove::<Shared>() {
+        // The board beside the news is as old as it may be on a page of its own, and no older; a post voids only those.
+        // When the page changed is not when its articles did.
+        Some(shared) => shared
+            .at_most_secs(messages::KEPT_SECS)
+            .modified(None)
+            .dress(page),
+        None => {
+            let mut page = page;
+            let kept = HeaderValue::from_static(NO_STORE);
+            page.headers_mut().insert(CACHE_CONTROL, kept);
+            page
         }
-    }
-    messages::join_group(&mut dressed.headers);
-    Ok(Response::from_parts(dressed, body))
+    })
 }
 
 /// The board alone, page by page.
@@ -139,7 +142,7 @@ pub(super) async fn board(
         .await?;
     let page = BoardPage {
         assets: &ASSETS,
-        board: Board::new(page, 1, "/board"),
+        board: Board::new(page, 1),
     };
     Ok(messages::shared().dress(html(StatusCode::OK, &page)?))
 }

@@ -333,14 +333,35 @@ async fn what_a_foreign_page_sends_is_refused_whoever_is_signed_in() {
     let reply = send(origin.address, Method::DELETE, "/me", &fields)
         .await
         .expect("an answer");
+    // Nothing of theirs stood on the board.
     assert_eq!(
         (
             reply.status.as_u16(),
             reply.header("cache-group-invalidation")
         ),
-        (204, "\"messages\"")
+        (204, "")
     );
     assert_eq!(me(origin.address, ("cookie", &cookie)).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_goes_with_its_messages_voids_the_board() {
+    let origin = origin().await;
+    let ada = bearer(&origin, "ada").await;
+    let fields = [("authorization", ada.as_str())];
+    let body = json!({"text": "hello"});
+    let posted = send_json(origin.address, Method::POST, "/messages", &fields, &body).await;
+    assert_eq!(posted.status, 201);
+    let gone = send(origin.address, Method::DELETE, "/me", &fields)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (
+            gone.status.as_u16(),
+            gone.header("cache-group-invalidation")
+        ),
+        (204, "\"messages\"")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

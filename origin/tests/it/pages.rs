@@ -23,6 +23,8 @@ async fn origin() -> TestOrigin {
     .await
 }
 
+const A_MINUTE: &str = "max-age=60, stale-while-revalidate=30, stale-if-error=3600";
+
 fn text(body: &[u8]) -> String {
     String::from_utf8_lossy(body).into_owned()
 }
@@ -38,16 +40,12 @@ async fn a_page_is_kept_as_what_it_shows_is_kept() {
         (page.status.as_u16(), page.header("content-type")),
         (200, "text/html; charset=utf-8")
     );
-    for name in ["cache-control", "cdn-cache-control"] {
+    for name in ["cache-control", "cache-tag", "cache-groups"] {
+        assert_eq!(page.headers.get_all(name).iter().count(), 1);
         assert_eq!(page.header(name), list.header(name), "{name}");
     }
-    for (name, member) in [("cache-tag", "messages"), ("cache-groups", "\"messages\"")] {
-        assert_eq!(page.headers.get_all(name).iter().count(), 1);
-        assert_eq!(
-            page.header(name),
-            format!("{}, {member}", list.header(name))
-        );
-    }
+    // Because of the board beside the news, which may be so old.
+    assert_eq!(page.header("cdn-cache-control"), A_MINUTE);
     assert_eq!(
         page.header("content-security-policy")
             .matches("'self'")
@@ -110,10 +108,8 @@ async fn a_search_shows_what_the_api_finds() {
         "{page}"
     );
     let api = get(origin.address, "/search?q=quotes").await;
-    assert_eq!(
-        found.header("cdn-cache-control"),
-        api.header("cdn-cache-control")
-    );
+    assert_eq!(found.header("cache-tag"), api.header("cache-tag"));
+    assert_eq!(found.header("cdn-cache-control"), A_MINUTE);
     let none = text(&get(origin.address, "/?q=zzzzzzzz").await.body);
     assert!(none.contains("Nothing was found."), "{none}");
 }
@@ -148,7 +144,7 @@ async fn a_failure_is_a_page_where_a_person_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_the_proxy_the_page_is_shared_and_a_post_renews_it() {
+async fn through_the_proxy_the_page_is_shared_and_a_post_renews_the_board_alone() {
     let origin = origin().await;
     let running = Proxy::before(origin.address, &[]).await;
     let proxy = running.address;
@@ -184,12 +180,14 @@ async fn through_the_proxy_the_page_is_shared_and_a_post_renews_it() {
     let posted = post_form(proxy, "/messages", &ada, "text=It+is+me&back=%2F").await;
     assert_eq!(
         (posted.status.as_u16(), posted.header("location")),
-        (303, "/")
+        (303, "/board")
     );
-    for page in ["/", "/board", "/?category=general"] {
-        let fresh = get(proxy, page).await;
-        assert_eq!(fresh.header("x-cache"), "MISS", "{page}");
-        assert!(text(&fresh.body).contains("It is me"), "{page}");
+    let fresh = get(proxy, "/board").await;
+    assert_eq!(fresh.header("x-cache"), "MISS");
+    assert!(text(&fresh.body).contains("It is me"));
+    // Nobody empties the cache of the news by posting.
+    for page in ["/", "/?category=general"] {
+        assert_eq!(get(proxy, page).await.header("x-cache"), "HIT", "{page}");
     }
     for page in ["/account", "/account/menu"] {
         for _ in 0..2 {

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use larder_origin::board::{Board, NewMessage};
 use larder_origin::database::Database;
 use larder_origin::preferences::{KEYS_MAX, Preferences, Set};
-use larder_origin::users::{Email, NewUser, PasswordHash, Passwords, Token, User, Users};
+use larder_origin::users::{Deleted, Email, NewUser, PasswordHash, Passwords, Token, User, Users};
 use larder_origin::views::Views;
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -21,6 +21,7 @@ on_both_databases!(
     only_its_author_takes_a_message_down,
     deleting_a_user_leaves_nothing_of_that_user,
     every_view_is_counted,
+    a_flood_without_a_name_wipes_out_no_named_message,
 );
 
 /// Hashing is meant to be slow: one hash serves all.
@@ -317,8 +318,15 @@ async fn deleting_a_user_leaves_nothing_of_that_user(database: TestDatabase) {
         tokens.push((user, token));
     }
     let (ada, bob) = (&tokens[0], &tokens[1]);
-    assert!(users.delete(ada.0.id).await.expect("deleted"));
-    assert!(!users.delete(ada.0.id).await.expect("deleted"));
+    for (was_there, messages) in [(true, 1), (false, 0)] {
+        assert_eq!(
+            users.delete(ada.0.id).await.expect("deleted"),
+            Deleted {
+                was_there,
+                messages
+            }
+        );
+    }
     assert_eq!(
         users.by_token(&ada.1, noon()).await.expect("a look-up"),
         None
@@ -343,6 +351,43 @@ async fn deleting_a_user_leaves_nothing_of_that_user(database: TestDatabase) {
             .await
             .is_some_and(|again| again.id != ada.0.id)
     );
+}
+
+async fn a_flood_without_a_name_wipes_out_no_named_message(database: TestDatabase) {
+    let raw = TestDatabase::at(database.url.clone());
+    let database = database.migrated().await;
+    let (users, board) = (Users::new(&database), Board::new(&database));
+    let ada = user(&database, "ada").await.expect("new");
+    let post = async |user_id| {
+        let new = NewMessage {
+            user_id,
+            author: "ada",
+            text: "hello",
+        };
+        board.post(&new, noon()).await.expect("posted").id
+    };
+    let (nameless, named) = (post(None).await, post(Some(ada.id)).await);
+    raw.execute(
+        "INSERT INTO messages (user_id, author, text, posted_at) \
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 12000) \
+         SELECT NULL, 'flood', 'x', posted_at FROM messages, n WHERE author = 'ada' AND user_id IS NULL",
+    )
+    .await;
+    post(None).await;
+    assert!(board.by_id(named).await.expect("a look-up").is_some());
+    assert!(board.by_id(nameless).await.expect("a look-up").is_none());
+    let mut kept = 0;
+    let mut after = None;
+    loop {
+        let page = board.page(after, 1000).await.expect("a page");
+        kept += page.messages.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(kept, 2001);
+    assert_eq!(users.delete(ada.id).await.expect("deleted").messages, 1);
 }
 
 async fn every_view_is_counted(database: TestDatabase) {

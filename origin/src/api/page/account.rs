@@ -132,8 +132,8 @@ pub(in crate::api) async fn delete(
         }]));
     }
     reddit::forget(&app, caller.user.id, now).await?;
-    app.people.users.delete(caller.user.id).await?;
-    Ok(messages::voiding(see_other("/")))
+    let deleted = app.people.users.delete(caller.user.id).await?;
+    Ok(messages::voiding_after(deleted, see_other("/")))
 }
 
 fn form(fields: &HeaderMap, body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {

@@ -156,22 +156,20 @@ impl Elsewhere {
     }
 }
 
-/// Messages, and where a post from here leads back to.
+/// Messages, and where the older ones are.
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) messages: Vec<Message>,
     pub(super) more: Option<String>,
-    pub(super) back: &'static str,
     /// Of its heading.
     pub(super) level: u8,
 }
 
 impl Board {
-    pub(super) fn new(page: MessagePage, level: u8, back: &'static str) -> Self {
+    pub(super) fn new(page: MessagePage, level: u8) -> Self {
         Self {
             more: page.next.map(|id| format!("/board?cursor={id}")),
             messages: page.messages,
-            back,
             level,
         }
     }
