@@ -13,13 +13,19 @@ use crate::users::{Email, Passwords, Users};
 use crate::views::Views;
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Of one user. More than anybody adds by hand.
 const FEEDS_PER_HOUR_MAX: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
+
+/// Feeds that are tried at the same time, whoever adds them: each may bring megabytes.
+const INTRODUCTIONS_MAX: usize = 8;
+/// Longest wait to be one of those.
+const INTRODUCTION_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Shared by the handlers of accounts and of the board.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub(super) struct People {
     failures: Mutex<Failures>,
     /// Feeds tried, by user: each is a request to wherever the user says.
     feeds: Mutex<Pace<i64>>,
+    introductions: Arc<Semaphore>,
 }
 
 impl People {
@@ -53,6 +60,7 @@ impl People {
             logins: limiter(config.login_rate_limit_per_minute),
             messages: limiter(config.message_rate_limit_per_minute),
             failures: Mutex::new(Failures::new()),
+            introductions: Arc::new(Semaphore::new(INTRODUCTIONS_MAX)),
             feeds: Mutex::new(Pace::new(FEEDS_PER_HOUR_MAX, HOUR)),
         }
     }
@@ -83,6 +91,16 @@ impl People {
         lock(&self.feeds)
             .admit(user_id, Instant::now())
             .map_err(limited)
+    }
+
+    /// Waits for a seat among the feeds that are tried.
+    pub(super) async fn introduction(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let seat = Arc::clone(&self.introductions).acquire_owned();
+        let seat = tokio::time::timeout(INTRODUCTION_WAIT_MAX, seat).await;
+        // It is never closed.
+        seat.ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| limited(INTRODUCTION_WAIT_MAX))
     }
 
     /// Counts a failure to sign in to an account, before it is known to be one: many at once must not slip through.

@@ -69,7 +69,17 @@ pub(super) async fn add(
     }
     app.people.admit_feed(user_id)?;
     let source = subscriptions.source(&url);
-    if let Err(failure) = app.ingest.introduce(&source, now).await? {
+    let seat = app.people.introduction().await?;
+    let ingest = Arc::clone(&app.ingest);
+    // It keeps its seat when whoever waits for it leaves.
+    let introduced = tokio::spawn(async move {
+        let _seat = seat;
+        ingest.introduce(&source, now).await
+    });
+    let introduced = introduced
+        .await
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
+    if let Err(failure) = introduced? {
         return Err(unusable(failure));
     }
     match subscriptions.add(user_id, &url, now).await? {

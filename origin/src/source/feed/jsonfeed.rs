@@ -9,8 +9,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use url::Url;
 
+/// Values in a feed of any length: each takes some dozen bytes, however few it is written in.
+const VALUES_MAX: usize = 200 * ITEMS_MAX;
+
 /// Reads a JSON Feed.
 pub(super) fn parse(body: &[u8], url: &Url, now: DateTime<Utc>) -> Result<Batch, SourceError> {
+    if has_too_much(body) {
+        let many = format!("more than {VALUES_MAX} values");
+        return Err(SourceError::Malformed(many));
+    }
     let feed = json::read(body)?;
     if !feed.get("items").is_some_and(Value::is_array) {
         return Err(SourceError::Malformed(
@@ -25,6 +32,21 @@ pub(super) fn parse(body: &[u8], url: &Url, now: DateTime<Utc>) -> Result<Batch,
         batch.push(article(item, &feed, subject, url, now));
     }
     Ok(batch)
+}
+
+/// Counts what separates and opens, but not within texts.
+fn has_too_much(body: &[u8]) -> bool {
+    let (mut values, mut in_text, mut is_escaped) = (0_usize, false, false);
+    for byte in body {
+        match (in_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b',' | b'[' | b'{') => values += 1,
+            _ => {}
+        }
+    }
+    values > VALUES_MAX
 }
 
 fn article(

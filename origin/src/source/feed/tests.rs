@@ -269,3 +269,60 @@ fn an_undated_feed_keeps_its_order() {
         );
     }
 }
+
+#[test]
+fn of_an_archive_the_first_items_are_read() {
+    let items = |n: usize, name: &str| -> String {
+        let item = |n| {
+            format!(
+                "<{name}><title>T{n} <![CDATA[<item>]]></title><link>https://a.example/{n}</link><!-- <item> --></{name}>"
+            )
+        };
+        (0..n).map(item).collect()
+    };
+    for count in [ITEMS_MAX, ITEMS_MAX + 1, 3 * ITEMS_MAX] {
+        let batch = rss(&items(count, "item"));
+        assert_eq!(batch.articles.len(), ITEMS_MAX);
+        assert_eq!(batch.articles[0].url, "https://a.example/0");
+        assert_eq!(batch.articles[ITEMS_MAX - 1].url, "https://a.example/999");
+    }
+}
+
+#[test]
+fn what_a_parser_would_make_too_much_of_is_cut_before_it() {
+    let empty = "<item/>".repeat(400_000);
+    let batch = rss(&empty);
+    assert_eq!((batch.articles.len(), batch.skipped), (0, ITEMS_MAX));
+    let head = "<rss version='2.0'><channel>";
+    let whole = "<item><title>A bridge</title><link>https://a.example/b</link></item>";
+    let members = "<category/>".repeat(200_000);
+    let body = format!("{head}{whole}<item>{members}</item></channel></rss>");
+    let batch = read(body.as_bytes()).expect("a feed");
+    assert_eq!((batch.articles.len(), batch.skipped), (1, 0));
+    let body = format!("{head}{members}</channel></rss>");
+    assert!(matches!(
+        read(body.as_bytes()),
+        Err(SourceError::Malformed(_))
+    ));
+    // What looks like a comment in a value hides nothing; where something does, nothing is read.
+    for hidden in [
+        format!("{head}<a b='<!--'/>{empty}<a b='-->'/></channel></rss>"),
+        format!("<!DOCTYPE rss [<!ENTITY x '<!--'>]>{head}{empty}<!-- --></channel></rss>"),
+    ] {
+        if let Ok(batch) = read(hidden.as_bytes()) {
+            assert!(batch.articles.len() + batch.skipped <= ITEMS_MAX);
+        }
+    }
+    let slow = format!("{head}{}</channel></rss>", "<".repeat(2_000_000));
+    assert!(read(slow.as_bytes()).is_err());
+    let json = format!(r#"{{"items":[{}0]}}"#, "0,".repeat(400_000));
+    assert!(matches!(
+        read(json.as_bytes()),
+        Err(SourceError::Malformed(_))
+    ));
+    let words = ",[{".repeat(400_000);
+    let json = format!(
+        r#"{{"items":[{{"title":"A \"bridge","url":"https://a.example/b","content_text":"{words}"}}]}}"#
+    );
+    assert_eq!(read(json.as_bytes()).expect("a feed").articles.len(), 1);
+}

@@ -1,11 +1,17 @@
 //! feed-rs behind repairs: what many feeds get wrong is put right before parsing, and a document cut off in the middle
 //! gives the items before the cut.
 
-use super::SourceError;
+use super::{ITEMS_MAX, SourceError};
 use feed_rs::model::Feed;
 use feed_rs::parser::{Builder, ParseFeedError, ParseFeedResult};
 use std::borrow::Cow;
 use url::Url;
+
+/// Elements of all the items that are read: a hundred each.
+const TAGS_MAX: usize = 100 * ITEMS_MAX;
+
+/// Items of a document of which fewer can be told apart: what is written there is made to confuse.
+const ITEMS_COUNTED_MAX: usize = 10 * ITEMS_MAX;
 
 /// Reads an XML feed from text without declaration.
 pub(super) fn read(text: &str, url: &Url) -> Result<Feed, SourceError> {
@@ -40,6 +46,11 @@ fn is_feed(name: &str) -> bool {
 fn read_feed(text: &str, start: usize, end: usize, url: &Url) -> Result<Feed, SourceError> {
     let root = text.get(start..end).unwrap_or_default();
     let name = tag_name(root);
+    let Some(bounded) = bounded(text, name) else {
+        let many = format!("more than {TAGS_MAX} elements");
+        return Err(SourceError::Malformed(many));
+    };
+    let text = bounded.as_ref();
     let text = match supported_version(root, name) {
         Some(root) => Cow::Owned(
             [
@@ -56,6 +67,88 @@ fn read_feed(text: &str, start: usize, end: usize, url: &Url) -> Result<Feed, So
         let whole = whole_items(&text, name).ok_or_else(fault)?;
         feed(&whole, url).map_err(|_| fault())
     })
+}
+
+/// The document up to its first items, closed properly: the parser makes all of them, and of a few bytes each hundreds more. `None`
+/// when there is too much in it and no item to end at.
+fn bounded<'a>(text: &'a str, root: &str) -> Option<Cow<'a, str>> {
+    match excess(text) {
+        // What hides so many from this count may not hide them from the parser.
+        None if has_countless_items(text) => None,
+        None => Some(text.into()),
+        Some(Excess::Item(at)) => {
+            let (_, closing) = closing(root)?;
+            Some(format!("{}{closing}", text.get(..at)?).into())
+        }
+        Some(Excess::Tag(at)) => whole_items(text.get(..at)?, root).map(Cow::Owned),
+    }
+}
+
+/// Where there begins to be too much.
+#[derive(Debug, PartialEq, Eq)]
+enum Excess {
+    /// An item after those that are read.
+    Item(usize),
+    /// Any element.
+    Tag(usize),
+}
+
+/// Counts start tags, but not in comments, character data and values of attributes.
+fn excess(text: &str) -> Option<Excess> {
+    let (mut at, mut tags, mut items) = (0, 0, 0);
+    loop {
+        at += text.get(at..)?.find('<')?;
+        let rest = text.get(at..)?;
+        if let Some(skip) = no_tag(rest) {
+            at += skip?;
+            continue;
+        }
+        if rest.starts_with("</") || rest.starts_with("<!") {
+            at += 1;
+            continue;
+        }
+        tags += 1;
+        items += usize::from(is_item(rest));
+        if items > ITEMS_MAX {
+            return Some(Excess::Item(at));
+        }
+        if tags > TAGS_MAX {
+            return Some(Excess::Tag(at));
+        }
+        at += tag_bytes(rest);
+    }
+}
+
+fn is_item(tag: &str) -> bool {
+    let name = tag_name(tag).rsplit(':').next();
+    matches!(name, Some("item" | "entry"))
+}
+
+fn has_countless_items(text: &str) -> bool {
+    let tags = text.match_indices('<').filter_map(|(at, _)| text.get(at..));
+    tags.filter(|tag| is_item(tag)).count() > ITEMS_COUNTED_MAX
+}
+
+/// Up to the end of a start tag, in whose values anything may stand.
+fn tag_bytes(tag: &str) -> usize {
+    let mut quote = None;
+    for (at, byte) in tag.bytes().enumerate() {
+        match (quote, byte) {
+            (None, b'>') => return at + 1,
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            _ => {}
+        }
+    }
+    tag.len()
+}
+
+/// How long what begins like a tag and is none goes on; `Some(None)` when it has no end.
+fn no_tag(rest: &str) -> Option<Option<usize>> {
+    let ends = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")];
+    let (begin, end) = ends.iter().find(|(begin, _)| rest.starts_with(begin))?;
+    let found = rest.get(begin.len()..).and_then(|inner| inner.find(end));
+    Some(found.map(|found| begin.len() + found + end.len()))
 }
 
 /// A parser that panics on a stranger's bytes must not take the caller with it; feed-rs has done so before.
@@ -107,8 +200,8 @@ fn doctype_end(rest: &str) -> Option<usize> {
 }
 
 fn tag_name(tag: &str) -> &str {
-    let name = tag.trim_start_matches('<');
-    name.split(|c: char| c.is_whitespace() || matches!(c, '>' | '/'))
+    let name = tag.strip_prefix('<').unwrap_or(tag);
+    name.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '/'))
         .next()
         .unwrap_or_default()
 }
@@ -129,12 +222,17 @@ fn supported_version(root: &str, name: &str) -> Option<String> {
 
 /// The document up to its last whole item, closed properly; `None` when there is no whole item.
 fn whole_items(text: &str, root: &str) -> Option<String> {
-    let (item_end, closing) = match root {
-        "rss" => ("</item>", "</channel></rss>".to_owned()),
-        "feed" => ("</entry>", "</feed>".to_owned()),
-        _ if root.ends_with("RDF") => ("</item>", format!("</{root}>")),
-        _ => return None,
-    };
+    let (item_end, closing) = closing(root)?;
     let end = text.rfind(item_end)? + item_end.len();
     Some(format!("{}{closing}", text.get(..end)?))
+}
+
+/// What ends an item, and what ends the document behind it.
+fn closing(root: &str) -> Option<(&'static str, String)> {
+    match root {
+        "rss" => Some(("</item>", "</channel></rss>".to_owned())),
+        "feed" => Some(("</entry>", "</feed>".to_owned())),
+        _ if root.ends_with("RDF") => Some(("</item>", format!("</{root}>"))),
+        _ => None,
+    }
 }
