@@ -45,7 +45,7 @@ pub struct FeedSource {
     /// What it is known by in the database, where no address is kept that could let a subscriber in.
     url_hash: String,
     poll_interval_min: Duration,
-    /// What the last answer that brought articles leaves to be remembered when they are stored.
+    /// What the last fetch leaves to be remembered when its articles are stored; of an earlier one nothing.
     pending: Mutex<Option<Pending>>,
 }
 
@@ -160,6 +160,8 @@ impl Source for FeedSource {
     }
 
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError> {
+        // What is left over from a fetch whose articles were not stored must not be kept with the next batch, which may be empty.
+        self.pending().take();
         let turn = self
             .gate
             .ledger()

@@ -355,6 +355,22 @@ async fn an_unchanged_feed_is_asked_for_but_not_sent_again() {
 }
 
 #[tokio::test]
+async fn articles_that_could_not_be_stored_come_again_after_an_empty_batch_was_stored() {
+    let simulation = simulation(Behaviour::default()).await;
+    let feed = feed(simulation.url("/feeds/rss.xml")).await;
+    let first = feed[0].fetch(query(None), now()).await.expect("a batch");
+    assert!(!first.articles.is_empty());
+    // Storing them failed. The next try is too early to poll, and what it gives, nothing, is stored.
+    let soon = now() + Duration::from_secs(1);
+    let early = feed[0].fetch(query(None), soon).await.expect("an answer");
+    assert!(early.unchanged);
+    feed[0].stored(soon).await;
+    let later = now() + Duration::from_secs(900);
+    let again = feed[0].fetch(query(None), later).await.expect("a batch");
+    assert_eq!(again.articles.len(), first.articles.len());
+}
+
+#[tokio::test]
 async fn what_was_never_stored_is_sent_again() {
     let simulation = simulation(Behaviour::default()).await;
     let feed = feed(simulation.url("/feeds/rss.xml")).await;
