@@ -57,6 +57,8 @@ struct Asked<'q> {
     rows_max: i64,
     before: Position,
     last: Position,
+    /// Where the filter alone lets articles begin, whatever page this is.
+    since: DateTime<Utc>,
     filters: &'q Filters,
 }
 
@@ -77,6 +79,7 @@ macro_rules! bound {
             .bind($asked.filters.category.map(Category::as_str))
             .bind($asked.filters.language.as_deref())
             .bind($asked.filters.sentiment.map(Label::as_str))
+            .bind($asked.since)
     };
 }
 
@@ -245,6 +248,7 @@ impl Search {
             rows_max: i64::try_from(candidates_max + slack + 1).unwrap_or(i64::MAX),
             before: earlier(place.before, filters.until),
             last: later(place.end.map(|end| end.last), filters.since),
+            since: stored_time(filters.since.unwrap_or(DateTime::<Utc>::MIN_UTC)),
             filters,
         })
     }

@@ -22,7 +22,8 @@ pub(crate) fn week(time: DateTime<Utc>) -> i32 {
 }
 
 /// Who has the words. $1 words for the index, $2 the whole question, $3 sources, $4 rows at most, ($5, $6) exclusive beginning,
-/// ($7, $8) inclusive end, $9 its week, $10 the one source, $11 category, $12 language, $13 sentiment.
+/// ($7, $8) inclusive end, $9 its week, $10 the one source, $11 category, $12 language, $13 sentiment, $14 the filter's own
+/// beginning: what hides a duplicate may stand on another page.
 pub(super) fn candidates(dialect: Dialect, filters: &Filters) -> String {
     match dialect {
         Dialect::Postgres => postgres(filters),
@@ -41,7 +42,7 @@ fn postgres(filters: &Filters) -> String {
     } else {
         format!(
             " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of \
-             AND r.search @@ (SELECT exact FROM asked) AND (r.published_at, r.id) >= ($7, $8) AND r.published_at <= $5{shown}))"
+             AND r.search @@ (SELECT exact FROM asked) AND r.published_at >= $14 AND r.published_at <= $5{shown}))"
         )
     };
     format!(
@@ -79,7 +80,7 @@ fn sqlite(filters: &Filters) -> String {
         format!(
             " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of \
              AND r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2) \
-             AND (r.published_at, r.id) >= ($7, $8) AND r.published_at <= $5{shown}))"
+             AND r.published_at >= $14 AND r.published_at <= $5{shown}))"
         )
     };
     // bm25 is the smaller the better.

@@ -21,6 +21,7 @@ on_both_databases!(
     a_mistyped_word_finds_what_was_meant,
     a_changed_article_is_found_by_its_new_words_only,
     a_story_told_twice_is_found_once,
+    a_duplicate_stays_hidden_on_every_page,
     the_newest_come_first_when_asked_for,
 );
 
@@ -463,6 +464,29 @@ async fn a_story_told_twice_is_found_once(database: TestDatabase) {
         let found = found(&origin, q, filters).await;
         assert_eq!(found, ["Volcano wakes after hundred years"], "{q}{filters}");
     }
+}
+
+/// The window of the first pages ends before the article that stands for the story.
+async fn a_duplicate_stays_hidden_on_every_page(database: TestDatabase) {
+    let shown = titled("shown", 0, "Volcano wakes after a hundred years", "x");
+    let hidden = titled("hidden", 60, "Volcano wakes after hundred years", "x");
+    let others = (0..505).map(|n| {
+        let title = format!("Volcano number {n} wakes");
+        titled(&format!("other/{n}"), 10 + n, &title, "x")
+    });
+    let batch = std::iter::once(shown).chain(others).collect();
+    let origin = origin(database, vec![("a", batch), ("b", vec![hidden])]).await;
+    let (mut found, mut target) = (Vec::new(), Some("/search?q=volcano&limit=100".to_owned()));
+    while let Some(place) = target {
+        let page = get(origin.address, &place).await.json();
+        found.extend(titles(&page));
+        let next = page["next"].as_str();
+        target = next.map(|next| format!("/search?q=volcano&limit=100&cursor={next}"));
+        assert!(found.len() < 1_000, "pages without end");
+    }
+    let hidden = "Volcano wakes after hundred years".to_owned();
+    assert!(!found.contains(&hidden), "{found:?}");
+    assert_eq!(found.len(), 506);
 }
 
 async fn the_newest_come_first_when_asked_for(database: TestDatabase) {
