@@ -43,24 +43,42 @@ macro_rules! article_columns {
     };
 }
 
-/// Leaves out what duplicates an article that is in the same answer, unless $6 wants them. One whose shown article is not among
-/// the sources of the answer stays: else the story would be lost.
+/// Leaves out what tells the story of an earlier article of the same answer, unless `$all` wants them: of the article that stands
+/// for the story, or, where that one is not among the sources of the answer, of another one that points at it. The earliest of
+/// those that are there stays: else the story would be lost.
 macro_rules! unless_duplicate {
-    ($names:literal) => {
+    ($names:literal, $all:literal) => {
         concat!(
-            " AND ($6 OR a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
-            "AND r.source IN (", $names, ")))"
+            " AND (", $all, " OR a.duplicate_of IS NULL OR (",
+            "NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND r.source IN (", $names, ")) ",
+            "AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
+            "AND (r.published_at, r.id) < (a.published_at, a.id) AND r.source IN (", $names, "))))"
         )
     };
 }
 
 /// The same under category $2, where only the identifier is at hand.
 macro_rules! unless_duplicate_in_category {
-    ($names:literal) => {
+    ($names:literal, $all:literal) => {
         concat!(
-            " AND ($6 OR NOT EXISTS (SELECT 1 FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
+            " AND (", $all, " OR (",
+            "NOT EXISTS (SELECT 1 FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
             "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
-            "WHERE d.id = f.article_id AND r.source IN (", $names, ")))"
+            "WHERE d.id = f.article_id AND r.source IN (", $names, ")) ",
+            "AND NOT EXISTS (SELECT 1 FROM articles d JOIN articles r ON r.duplicate_of = d.duplicate_of ",
+            "AND (r.published_at, r.id) < (d.published_at, d.id) ",
+            "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
+            "WHERE d.id = f.article_id AND r.source IN (", $names, "))))"
+        )
+    };
+}
+
+/// Whether an article `r` is of the sources $1 and, where $2 names any, of the categories $2.
+macro_rules! is_selected {
+    ($names:literal, $words:literal) => {
+        concat!(
+            "r.source IN (", $names, ") AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories rc ",
+            "WHERE rc.article_id = r.id AND rc.category IN (", $words, ")))"
         )
     };
 }
@@ -146,34 +164,25 @@ macro_rules! statements {
             all_changed: "UPDATE questions SET changed_at = $1",
             asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions",
             page: concat!(
-                "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names),
+                "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names, "$6"),
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
             page_of_category: concat!(
                 "SELECT ", article_columns!($object, $array), " FROM (SELECT f.article_id", of_category!($names),
-                unless_duplicate_in_category!($names),
+                unless_duplicate_in_category!($names, "$6"),
                 " AND (f.published_at, f.article_id) < ($3, $4) ORDER BY f.published_at DESC, f.article_id DESC LIMIT $5) p ",
                 "JOIN articles a ON a.id = p.article_id ORDER BY a.published_at DESC, a.id DESC"
             ),
-            // All, less what is hidden: duplicates are few, and have an index of their own.
-            total: concat!(
-                "SELECT (SELECT count(*)", of_sources!($names), ") - CASE WHEN $3 THEN 0 ELSE ",
-                "(SELECT count(*) FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
-                "WHERE d.duplicate_of IS NOT NULL AND d.source IN (", $names, ") AND r.source IN (", $names, ")) END"
-            ),
+            total: concat!("SELECT count(*)", of_sources!($names), unless_duplicate!($names, "$3")),
             total_of_category: concat!(
-                "SELECT (SELECT count(*)", of_category!($names), ") - CASE WHEN $3 THEN 0 ELSE ",
-                "(SELECT count(*) FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
-                "JOIN article_categories dc ON dc.article_id = d.id AND dc.category = $2 ",
-                "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
-                "WHERE d.duplicate_of IS NOT NULL AND d.source IN (", $names, ") AND r.source IN (", $names, ")) END"
+                "SELECT count(*)", of_category!($names), unless_duplicate_in_category!($names, "$3")
             ),
             selected: concat!(
                 "SELECT ", article_columns!($object, $array), of_sources!($names),
                 " AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category IN (", $words, ")))",
-                " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
-                "AND r.source IN (", $names, ") AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories rc ",
-                "WHERE rc.article_id = r.id AND rc.category IN (", $words, ")))))",
+                " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
+                "AND ", is_selected!($names, $words), ") AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
+                "AND (r.published_at, r.id) < (a.published_at, a.id) AND ", is_selected!($names, $words), ")))",
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
             columns: article_columns!($object, $array),

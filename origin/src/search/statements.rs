@@ -37,14 +37,7 @@ fn postgres(filters: &Filters) -> String {
         conditions("a", filters, sources),
         conditions("r", filters, sources),
     );
-    let unless_duplicate = if filters.duplicates {
-        String::new()
-    } else {
-        format!(
-            " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of \
-             AND r.search @@ (SELECT exact FROM asked) AND r.published_at >= $14 AND r.published_at <= $5{shown}))"
-        )
-    };
+    let unless_duplicate = unless_duplicate(filters, "r.search @@ (SELECT exact FROM asked)", &shown);
     format!(
         "WITH RECURSIVE asked AS MATERIALIZED ( \
              SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
@@ -74,21 +67,28 @@ fn sqlite(filters: &Filters) -> String {
         conditions("a", filters, sources),
         conditions("r", filters, sources),
     );
-    let unless_duplicate = if filters.duplicates {
-        String::new()
-    } else {
-        format!(
-            " AND (a.duplicate_of IS NULL OR NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of \
-             AND r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2) \
-             AND r.published_at >= $14 AND r.published_at <= $5{shown}))"
-        )
-    };
+    let has_the_words = "r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2)";
+    let unless_duplicate = unless_duplicate(filters, has_the_words, &shown);
     // bm25 is the smaller the better.
     format!(
         "SELECT a.id, a.published_at, -bm25(articles_search, 10.0, 4.0, 1.0) AS rank \
          FROM articles_search JOIN articles a ON a.id = articles_search.rowid \
          WHERE articles_search MATCH $2 AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8)\
          {own}{unless_duplicate} ORDER BY a.published_at DESC, a.id DESC LIMIT $4"
+    )
+}
+
+/// Leaves out what tells the story of an earlier match: of the article that stands for the story, or, where that one is no match,
+/// of another one that points at it. So of each story the earliest match is found, and no other.
+fn unless_duplicate(filters: &Filters, has_the_words: &str, shown: &str) -> String {
+    if filters.duplicates {
+        return String::new();
+    }
+    let is_found = format!("{has_the_words} AND r.published_at >= $14{shown}");
+    format!(
+        " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND {is_found}) \
+         AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of \
+         AND (r.published_at, r.id) < (a.published_at, a.id) AND {is_found})))"
     )
 }
 

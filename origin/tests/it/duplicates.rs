@@ -5,8 +5,9 @@ use crate::support::http::get;
 use crate::support::news::{Act, Script, article, noon};
 use crate::support::origin::TestOrigin;
 use chrono::TimeDelta;
-use larder_origin::article::{CanonicalUrl, NewArticle};
-use larder_origin::articles::{Answer, Article, Articles, PageQuery};
+use larder_origin::article::{CanonicalUrl, Category, NewArticle};
+use larder_origin::articles::{Answer, Article, Articles, PageQuery, Selection};
+use larder_origin::search::{Filters, Order, Question, Search, Terms};
 use std::collections::BTreeMap;
 
 on_both_databases!(
@@ -21,6 +22,7 @@ on_both_databases!(
     batches_at_the_same_time_make_one_group,
     a_list_shows_a_story_once_and_tells_where_else_it_stands,
     a_batch_of_one_headline_is_linked_at_once,
+    a_story_whose_first_article_is_not_in_the_answer_is_shown_once,
 );
 
 const HEADLINE: &str = "Harbour plan to be drawn up for the northern district";
@@ -324,4 +326,62 @@ async fn a_batch_of_one_headline_is_linked_at_once(database: TestDatabase) {
     let all = all(&articles, &["a"]).await;
     let shown = all.iter().filter(|article| article.duplicate_of.is_none());
     assert_eq!((all.len(), shown.count()), (100, 1));
+}
+
+/// `a` and `b` both point at `gone`, which no answer is asked for.
+async fn a_story_whose_first_article_is_not_in_the_answer_is_shown_once(database: TestDatabase) {
+    let database = database.migrated().await;
+    let (articles, search) = (Articles::new(&database), Search::new(&database));
+    for (source, hours) in [("gone", 0), ("b", 2), ("a", 1)] {
+        store(&articles, source, &[titled(source, hours, HEADLINE)]).await;
+    }
+    let sources: Vec<String> = ["a", "b"].map(str::to_owned).into();
+    for category in [None, Some(Category::General)] {
+        let query = PageQuery {
+            sources: sources.clone(),
+            category,
+            duplicates: false,
+            after: None,
+            limit: 100,
+        };
+        let page = articles.page(&query).await.expect("a page");
+        assert_eq!(sources_of(&page.articles), ["a"], "{category:?}");
+        assert_eq!(page.total, 1, "{category:?}");
+    }
+    for categories in [&[][..], &[Category::General]] {
+        let selection = Selection {
+            sources: &sources,
+            categories,
+            after: None,
+            limit: 100,
+        };
+        let selected = articles.selected(&selection).await.expect("a selection");
+        assert_eq!(sources_of(&selected), ["a"], "{categories:?}");
+    }
+    let question = Question {
+        terms: Terms::parse("harbour"),
+        filters: Filters {
+            sources,
+            category: None,
+            language: None,
+            sentiment: None,
+            since: None,
+            until: None,
+            duplicates: false,
+        },
+        order: Order::Newest,
+        place: None,
+        is_corrected: false,
+        limit: 10,
+    };
+    let found = search.find(&question).await.expect("an answer");
+    let found: Vec<Article> = found.hits.into_iter().map(|hit| hit.article).collect();
+    assert_eq!(sources_of(&found), ["a"]);
+}
+
+fn sources_of(articles: &[Article]) -> Vec<&str> {
+    articles
+        .iter()
+        .map(|article| article.source.as_str())
+        .collect()
 }
