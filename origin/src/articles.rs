@@ -130,13 +130,15 @@ impl Articles {
             let mut written: Vec<i64> = Vec::new();
             let mut moved: Vec<i64> = Vec::new();
             if !answer.articles.is_empty() {
+                let dialect = self.database.dialect();
+                let known = derived::known(&mut Connection::from(&mut *tx), dialect, answer.source, &batch).await?;
                 written = sqlx::query_scalar(self.sql.upsert).bind(batch.articles()?).bind(answer.source)
                     .bind(asked_at).bind(stored_at).fetch_all(&mut *tx).await?;
                 moved = sqlx::query_scalar(self.sql.add_categories).bind(batch.categories()?).bind(answer.source)
                     .fetch_all(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
-                moved.extend(derived::write(connection, self.database.dialect(), &*self.scorer, (&written, &batch, stored_at), &tones).await?);
+                moved.extend(derived::write(connection, dialect, &*self.scorer, (&written, &batch, stored_at), &known, &tones).await?);
             }
             let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved };
             if let Some(row) = self.outbox.row(&change.outdated())? {

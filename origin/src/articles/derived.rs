@@ -32,6 +32,38 @@ struct ChangedRow {
     article: Changed,
 }
 
+/// What an article was linked by before its batch was written.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Known {
+    id: i64,
+    outlet: Option<String>,
+    headline: Option<String>,
+    published_at: DateTime<Utc>,
+}
+
+impl Known {
+    /// Whether it may tell another story now.
+    fn is_outdated_by(&self, article: &Changed) -> bool {
+        self.headline.as_ref() != Some(&article.headline)
+            || self.outlet != article.outlet
+            || self.published_at != article.published_at
+    }
+}
+
+/// What is stored of a batch that is about to be written.
+pub(super) async fn known(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+    source: &str,
+    batch: &Batch<'_>,
+) -> Result<BTreeMap<i64, Known>, DatabaseError> {
+    let hashes = batch.hashes()?;
+    let known: Vec<Known> = on_connection!(connection, c => {
+        sqlx::query_as(statements(dialect).known).bind(&hashes).bind(source).fetch_all(&mut **c).await?
+    });
+    Ok(known.into_iter().map(|known| (known.id, known)).collect())
+}
+
 #[derive(Serialize)]
 struct SentimentInput {
     article_id: i64,
@@ -119,6 +151,7 @@ pub(super) async fn write(
     dialect: Dialect,
     scorer: &dyn Scorer,
     (written, batch, at): (&[i64], &Batch<'_>, DateTime<Utc>),
+    known: &BTreeMap<i64, Known>,
     tones: &Tones,
 ) -> Result<Vec<i64>, DatabaseError> {
     let written = json(&written)?;
@@ -135,8 +168,12 @@ pub(super) async fn write(
         .latest()
         .map(|(_, article)| (article.title.as_str(), article.description.as_deref()));
     write_words(connection, dialect, texts).await?;
-    let changed: Vec<Changed> = changed.into_iter().map(|row| row.article).collect();
-    link(connection, dialect, &changed, at).await
+    let changed = changed.into_iter().map(|row| row.article);
+    let told_otherwise = changed.filter(|article| {
+        let known = known.get(&article.id);
+        known.is_none_or(|known| known.is_outdated_by(article))
+    });
+    link(connection, dialect, &told_otherwise.collect::<Vec<_>>(), at).await
 }
 
 /// Takes old scores of these articles away, whichever model they are of, and writes the new ones: what is shown is of one model.
@@ -188,6 +225,7 @@ pub(super) async fn write_words<'a>(
 /// The statements in one dialect.
 pub(super) struct Statements {
     texts: &'static str,
+    known: &'static str,
     changed: &'static str,
     forget_scores: &'static str,
     add_scores: &'static str,
@@ -205,6 +243,9 @@ macro_rules! statements {
         Statements {
             texts: concat!(
                 "SELECT a.url_hash, a.title, a.description FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
+            ),
+            known: concat!(
+                "SELECT a.id, a.outlet, a.headline, a.published_at FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
             ),
             changed: concat!(
                 "SELECT a.url_hash, a.id, a.source, a.outlet, a.headline, a.published_at FROM articles a ",

@@ -11,6 +11,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Articles that are linked anew because the one they pointed at tells another story now. More stay where they are.
+const FOLLOWERS_MAX: i64 = 500;
 /// Headlines of one article that are looked at, the earliest of the window first.
 const CANDIDATES_MAX: i64 = 50;
 /// Two headlines this much alike share two of their longest words.
@@ -63,7 +65,8 @@ struct Link {
     duplicate_of: Option<i64>,
 }
 
-/// Finds the stories that these articles tell and has every article point at the one that is shown. Gives the articles that are
+/// Finds the stories that these articles tell, and those of the articles that pointed at them: what these were found to be alike
+/// may be gone. Has every article point at the one that is shown. Gives the articles that are
 /// shown otherwise now: as duplicates, as articles of their own, or with others behind them.
 pub(crate) async fn link(
     connection: &mut Connection<'_>,
@@ -75,6 +78,7 @@ pub(crate) async fn link(
         return Ok(Vec::new());
     }
     let sql = statements(dialect);
+    let changed = &with_followers(connection, dialect, changed).await?;
     let ids: Vec<i64> = changed.iter().map(|article| article.id).collect();
     let ids_json = json(&ids)?;
     let (before, same_url): (Pairs, Pairs) = on_connection!(connection, c => {
@@ -115,6 +119,22 @@ pub(crate) async fn link(
         });
     }
     Ok(affected.into_iter().collect())
+}
+
+async fn with_followers(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+    changed: &[Changed],
+) -> Result<Vec<Changed>, DatabaseError> {
+    let ids: BTreeSet<i64> = changed.iter().map(|article| article.id).collect();
+    let ids_json = json(&ids)?;
+    let followers: Vec<Changed> = on_connection!(connection, c => {
+        sqlx::query_as(statements(dialect).followers).bind(&ids_json).bind(FOLLOWERS_MAX).fetch_all(&mut **c).await?
+    });
+    let followers = followers
+        .into_iter()
+        .filter(|article| !ids.contains(&article.id));
+    Ok(changed.iter().cloned().chain(followers).collect())
 }
 
 fn same_headline(changed: &[Changed], candidates: &[Candidate]) -> Vec<(i64, i64)> {
@@ -256,6 +276,7 @@ fn query(words: &[&str], dialect: Dialect) -> Option<String> {
 
 /// The statements in one dialect.
 struct Statements {
+    followers: &'static str,
     linked: &'static str,
     forget: &'static str,
     same_url: &'static str,
@@ -268,6 +289,10 @@ struct Statements {
 macro_rules! statements {
     (ids: $ids:literal, candidates: $candidates:literal, links: $links:literal $(,)?) => {
         Statements {
+            followers: concat!(
+                "SELECT id, source, outlet, headline, published_at FROM articles WHERE duplicate_of IS NOT NULL ",
+                "AND headline IS NOT NULL AND duplicate_of IN (", $ids, ") ORDER BY published_at, id LIMIT $2"
+            ),
             linked: concat!(
                 "SELECT id, duplicate_of FROM articles WHERE duplicate_of IS NOT NULL AND id IN (", $ids, ")"
             ),

@@ -18,6 +18,8 @@ on_both_databases!(
     the_earliest_is_shown_whichever_came_first,
     three_sources_make_one_group_without_chains,
     a_headline_that_changes_leaves_its_group,
+    when_the_shown_one_tells_another_story_the_others_make_a_group_without_it,
+    what_changes_without_telling_another_story_stays_in_its_group,
     when_the_shown_one_is_deleted_the_next_takes_its_place,
     batches_at_the_same_time_make_one_group,
     a_list_shows_a_story_once_and_tells_where_else_it_stands,
@@ -229,6 +231,45 @@ async fn a_headline_that_changes_leaves_its_group(database: TestDatabase) {
         shown(&articles, &["a", "b"]).await,
         of(&[("a", "a"), ("b", "a")])
     );
+}
+
+async fn when_the_shown_one_tells_another_story_the_others_make_a_group_without_it(
+    database: TestDatabase,
+) {
+    let articles = database.articles().await;
+    let sources = ["a", "b", "c"];
+    for (hours, source) in [0, 1, 2].into_iter().zip(sources) {
+        store(&articles, source, &[titled(source, hours, HEADLINE)]).await;
+    }
+    let other = "Ferry line to the islands closes after a hundred years";
+    store(&articles, "a", &[titled("a", 0, other)]).await;
+    let expected = of(&[("a", "a"), ("b", "b"), ("c", "b")]);
+    assert_eq!(shown(&articles, &sources).await, expected);
+    store(&articles, "a", &[titled("a", 0, HEADLINE)]).await;
+    let expected = of(&[("a", "a"), ("b", "a"), ("c", "a")]);
+    assert_eq!(shown(&articles, &sources).await, expected);
+    // Of the same words, but of another week.
+    store(&articles, "a", &[titled("a", -24 * 7, HEADLINE)]).await;
+    let expected = of(&[("a", "a"), ("b", "b"), ("c", "b")]);
+    assert_eq!(shown(&articles, &sources).await, expected);
+}
+
+/// What was once found is not looked for again without need: it might be found otherwise.
+async fn what_changes_without_telling_another_story_stays_in_its_group(database: TestDatabase) {
+    let articles = database.articles().await;
+    for (hours, source) in [0, 1].into_iter().zip(["a", "b"]) {
+        store(&articles, source, &[titled(source, hours, HEADLINE)]).await;
+    }
+    database
+        .execute("UPDATE articles SET headline = 'something else that is not alike' WHERE source = 'a'")
+        .await;
+    let changed = NewArticle {
+        description: Some("Another description".to_owned()),
+        ..titled("b", 1, HEADLINE)
+    };
+    store(&articles, "b", &[changed]).await;
+    let expected = of(&[("a", "a"), ("b", "a")]);
+    assert_eq!(shown(&articles, &["a", "b"]).await, expected);
 }
 
 async fn when_the_shown_one_is_deleted_the_next_takes_its_place(database: TestDatabase) {
