@@ -136,6 +136,9 @@ impl Articles {
                     .bind(asked_at).bind(stored_at).fetch_all(&mut *tx).await?;
                 moved = sqlx::query_scalar(self.sql.add_categories).bind(batch.categories()?).bind(answer.source)
                     .fetch_all(&mut *tx).await?;
+                // Where it stands is part of what is shown of it.
+                let touch = derived::statements(dialect).touch;
+                sqlx::query(touch).bind(json(&moved)?).bind(stored_at).execute(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
                 moved.extend(derived::write(connection, dialect, &*self.scorer, (&written, &batch, stored_at), &known, &tones).await?);
@@ -224,14 +227,14 @@ impl Articles {
             if let Some((_, since)) = before.as_ref().filter(|(before, _)| *before == names) {
                 return Ok(*since);
             }
-            sqlx::query(self.sql.enable).bind(&names).bind(now).execute(&mut *tx).await?;
+            let since: DateTime<Utc> = sqlx::query_scalar(self.sql.enable).bind(&names).bind(now).fetch_one(&mut *tx).await?;
             let lists = [Tag::list(), Tag::search(), Tag::sources()].into();
             // The first ones of all replace no others.
             if let Some(row) = self.outbox.row(&lists)?.filter(|_| before.is_some()) {
                 sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
             }
             tx.commit().await?;
-            Ok(now)
+            Ok(since)
         })})
         .await?;
         self.outbox.wake();

@@ -8,7 +8,7 @@
 
 mod links;
 
-pub(crate) use links::{Changed, link};
+pub(crate) use links::{Changed, link, touch_shown};
 
 use crate::article::title::Trigrams;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -6,7 +6,7 @@
 use super::input::Batch;
 use crate::article::NewArticle;
 use crate::database::{Connection, Database, DatabaseError, Dialect, json, on_connection, on_pool};
-use crate::duplicates::{Changed, link};
+use crate::duplicates::{Changed, link, touch_shown};
 use crate::search::worth_remembering;
 use crate::sentiment::{Score, Scorer, Text};
 use chrono::{DateTime, Utc};
@@ -28,14 +28,16 @@ struct Stored {
 #[derive(sqlx::FromRow)]
 struct ChangedRow {
     url_hash: String,
+    url: String,
     #[sqlx(flatten)]
     article: Changed,
 }
 
-/// What an article was linked by before its batch was written.
+/// What an article was linked by, and shown with beside others, before its batch was written.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Known {
     id: i64,
+    url: String,
     outlet: Option<String>,
     headline: Option<String>,
     published_at: DateTime<Utc>,
@@ -47,6 +49,15 @@ impl Known {
         self.headline.as_ref() != Some(&article.headline)
             || self.outlet != article.outlet
             || self.published_at != article.published_at
+    }
+}
+
+impl ChangedRow {
+    /// Whether an article that tells the same story shows this one otherwise now.
+    fn is_shown_otherwise(&self, known: &Known) -> bool {
+        self.url != known.url
+            || self.article.outlet != known.outlet
+            || self.article.published_at != known.published_at
     }
 }
 
@@ -168,12 +179,20 @@ pub(super) async fn write(
         .latest()
         .map(|(_, article)| (article.title.as_str(), article.description.as_deref()));
     write_words(connection, dialect, texts).await?;
-    let changed = changed.into_iter().map(|row| row.article);
-    let told_otherwise = changed.filter(|article| {
-        let known = known.get(&article.id);
-        known.is_none_or(|known| known.is_outdated_by(article))
-    });
-    link(connection, dialect, &told_otherwise.collect::<Vec<_>>(), at).await
+    let known = |row: &ChangedRow| known.get(&row.article.id);
+    let shown_otherwise: Vec<i64> = changed
+        .iter()
+        .filter(|row| known(row).is_some_and(|known| row.is_shown_otherwise(known)))
+        .map(|row| row.article.id)
+        .collect();
+    let told_otherwise: Vec<Changed> = changed
+        .iter()
+        .filter(|row| known(row).is_none_or(|known| known.is_outdated_by(&row.article)))
+        .map(|row| row.article.clone())
+        .collect();
+    let mut linked = link(connection, dialect, &told_otherwise, at).await?;
+    linked.extend(touch_shown(connection, dialect, &shown_otherwise, at).await?);
+    Ok(linked)
 }
 
 /// Takes old scores of these articles away, whichever model they are of, and writes the new ones: what is shown is of one model.
@@ -245,10 +264,10 @@ macro_rules! statements {
                 "SELECT a.url_hash, a.title, a.description FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
             ),
             known: concat!(
-                "SELECT a.id, a.outlet, a.headline, a.published_at FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
+                "SELECT a.id, a.url, a.outlet, a.headline, a.published_at FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
             ),
             changed: concat!(
-                "SELECT a.url_hash, a.id, a.source, a.outlet, a.headline, a.published_at FROM articles a ",
+                "SELECT a.url_hash, a.url, a.id, a.source, a.outlet, a.headline, a.published_at FROM articles a ",
                 "WHERE a.headline IS NOT NULL AND a.id IN (", $ids, ")"
             ),
             forget_scores: concat!("DELETE FROM article_sentiments WHERE article_id IN (", $ids, ")"),
@@ -267,7 +286,7 @@ macro_rules! statements {
             set_derived: concat!(
                 "UPDATE articles SET headline = i.headline, language = i.language FROM ", $derived, " WHERE articles.id = i.id"
             ),
-            touch: concat!("UPDATE articles SET updated_at = $2 WHERE id IN (", $ids, ")"),
+            touch: concat!("UPDATE articles SET updated_at = $2 WHERE updated_at < $2 AND id IN (", $ids, ")"),
             unscored: "SELECT a.id, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
                 (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id AND s.model = $2 AND s.version = $3) \
                 ORDER BY a.id LIMIT $4",

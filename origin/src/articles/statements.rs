@@ -127,7 +127,9 @@ macro_rules! statements {
                 "published_at = CASE WHEN excluded.published_at_estimated THEN articles.published_at ELSE excluded.published_at END, ",
                 "published_at_estimated = articles.published_at_estimated AND excluded.published_at_estimated, ",
                 "language = coalesce(excluded.language, articles.language), headline = excluded.headline, ",
-                "fetched_at = excluded.fetched_at, updated_at = excluded.updated_at ",
+                "fetched_at = excluded.fetched_at, ",
+                // A clock that is behind another replica's must not make a copy of the older text hold.
+                "updated_at = CASE WHEN excluded.updated_at > articles.updated_at THEN excluded.updated_at ELSE articles.updated_at END ",
                 "WHERE excluded.title <> articles.title OR excluded.url <> articles.url ",
                 "OR coalesce(excluded.outlet, articles.outlet) IS DISTINCT FROM articles.outlet ",
                 "OR coalesce(excluded.external_id, articles.external_id) IS DISTINCT FROM articles.external_id ",
@@ -157,11 +159,11 @@ macro_rules! statements {
             first: "INSERT INTO questions (source, category, asked_at, outcome, ask_again_at) VALUES ($1, $2, $3, $4, $5) \
                 ON CONFLICT (source, category) DO NOTHING",
             outcome: "SELECT outcome FROM questions WHERE source = $1 AND category = $2",
-            // Without $7, nothing that is shown has changed.
+            // Without $7, nothing that is shown has changed; it never goes back.
             remember: "UPDATE questions SET asked_at = $3, outcome = $4, articles = $5, ask_again_at = $6, \
-                changed_at = coalesce($7, changed_at) WHERE source = $1 AND category = $2",
+                changed_at = CASE WHEN $7 > changed_at THEN $7 ELSE changed_at END WHERE source = $1 AND category = $2",
             // The lists of all sources are shown otherwise.
-            all_changed: "UPDATE questions SET changed_at = $1",
+            all_changed: "UPDATE questions SET changed_at = $1 WHERE changed_at < $1",
             asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions",
             page: concat!(
                 "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names, "$6"),
@@ -191,7 +193,9 @@ macro_rules! statements {
             counts: "SELECT source, count(*) FROM articles GROUP BY source",
             enabled: "SELECT names, changed_at FROM enabled_sources WHERE id = 1",
             enable: "INSERT INTO enabled_sources (id, names, changed_at) VALUES (1, $1, $2) \
-                ON CONFLICT (id) DO UPDATE SET names = excluded.names, changed_at = excluded.changed_at",
+                ON CONFLICT (id) DO UPDATE SET names = excluded.names, changed_at = CASE \
+                WHEN excluded.changed_at > enabled_sources.changed_at THEN excluded.changed_at ELSE enabled_sources.changed_at END \
+                RETURNING changed_at",
         }
     };
 }

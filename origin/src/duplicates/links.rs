@@ -121,6 +121,27 @@ pub(crate) async fn link(
     Ok(affected.into_iter().collect())
 }
 
+/// Marks the articles at which these point as changed, and gives them: they tell where else their story stands.
+pub(crate) async fn touch_shown(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+    ids: &[i64],
+    now: DateTime<Utc>,
+) -> Result<Vec<i64>, DatabaseError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (sql, ids) = (statements(dialect), json(&ids)?);
+    let shown: Vec<i64> = on_connection!(connection, c => {
+        sqlx::query_scalar(sql.shown).bind(&ids).fetch_all(&mut **c).await?
+    });
+    let shown_json = json(&shown)?;
+    on_connection!(connection, c => {
+        sqlx::query(sql.touch).bind(&shown_json).bind(now).execute(&mut **c).await?;
+    });
+    Ok(shown)
+}
+
 async fn with_followers(
     connection: &mut Connection<'_>,
     dialect: Dialect,
@@ -284,6 +305,7 @@ struct Statements {
     groups: &'static str,
     point: &'static str,
     touch: &'static str,
+    shown: &'static str,
 }
 
 macro_rules! statements {
@@ -313,7 +335,10 @@ macro_rules! statements {
             point: concat!(
                 "UPDATE articles SET duplicate_of = i.duplicate_of FROM ", $links, " WHERE articles.id = i.id"
             ),
-            touch: concat!("UPDATE articles SET updated_at = $2 WHERE id IN (", $ids, ")"),
+            touch: concat!("UPDATE articles SET updated_at = $2 WHERE updated_at < $2 AND id IN (", $ids, ")"),
+            shown: concat!(
+                "SELECT DISTINCT duplicate_of FROM articles WHERE duplicate_of IS NOT NULL AND id IN (", $ids, ")"
+            ),
         }
     };
 }

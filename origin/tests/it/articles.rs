@@ -21,6 +21,8 @@ on_both_databases!(
     a_changed_time_moves_an_article_in_every_category,
     an_unknown_identifier_finds_nothing,
     what_was_asked_is_remembered,
+    whatever_changes_what_is_shown_of_an_article_changes_its_time,
+    a_clock_that_went_back_makes_nothing_older,
     a_batch_is_stored_whole_or_not_at_all,
     overlapping_batches_at_the_same_time_all_arrive,
     many_who_migrate_at_once_take_turns,
@@ -32,15 +34,26 @@ async fn store(
     source: &str,
     batch: &[NewArticle],
 ) -> Result<u64, DatabaseError> {
+    store_at(articles, source, batch, 0).await
+}
+
+/// So many seconds after noon.
+async fn store_at(
+    articles: &Articles,
+    source: &str,
+    batch: &[NewArticle],
+    seconds: i64,
+) -> Result<u64, DatabaseError> {
+    let now = noon() + TimeDelta::seconds(seconds);
     let answer = Answer {
         source,
         category: None,
         outcome: "ok",
         by_category: true,
         articles: batch,
-        asked_at: noon(),
-        stored_at: noon(),
-        ask_again_at: noon() + TimeDelta::minutes(5),
+        asked_at: now,
+        stored_at: now,
+        ask_again_at: now + TimeDelta::minutes(5),
     };
     articles.store(&answer).await
 }
@@ -398,6 +411,57 @@ async fn what_was_asked_is_remembered(database: TestDatabase) {
         (Some(Category::Health), "ok", 1)
     );
     assert_eq!((asked[1].asked_at, asked[1].ask_again_at), (later, later));
+}
+
+async fn whatever_changes_what_is_shown_of_an_article_changes_its_time(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut shown = article("shown", 0);
+    shown.title = "Harbour plan to be drawn up for the northern district".to_owned();
+    let mut other = article("other", 60);
+    other.title.clone_from(&shown.title);
+    let stored = async |source: &str, article: &NewArticle, seconds| {
+        let batch = std::slice::from_ref(article);
+        let stored = store_at(&articles, source, batch, seconds).await;
+        stored.expect("stored");
+        let all = all(&articles, "a").await;
+        (all[0].updated_at - noon()).num_seconds()
+    };
+    assert_eq!(stored("a", &shown, 0).await, 0);
+    assert_eq!(stored("a", &shown, 10).await, 0, "nothing has changed");
+    shown.categories = vec![Category::Science];
+    assert_eq!(stored("a", &shown, 20).await, 20, "a further category");
+    assert_eq!(stored("b", &other, 30).await, 30, "it stands elsewhere too");
+    other.description = Some("Other words".to_owned());
+    assert_eq!(stored("b", &other, 40).await, 30, "which it doesn't tell");
+    other.url += "?utm_source=x";
+    assert_eq!(stored("b", &other, 50).await, 50, "at another address");
+    other.outlet = Some("Another outlet".to_owned());
+    assert_eq!(stored("b", &other, 60).await, 60, "by another outlet");
+    assert_eq!(all(&articles, "a").await[0].also_at.len(), 1);
+}
+
+async fn a_clock_that_went_back_makes_nothing_older(database: TestDatabase) {
+    let articles = database.articles().await;
+    let mut given = article("x", 0);
+    store_at(&articles, "a", std::slice::from_ref(&given), 60)
+        .await
+        .expect("stored");
+    given.title = "Another title".to_owned();
+    store_at(&articles, "a", std::slice::from_ref(&given), 0)
+        .await
+        .expect("stored");
+    let found = all(&articles, "a").await.remove(0);
+    assert_eq!(found.title, "Another title");
+    let minute = noon() + TimeDelta::minutes(1);
+    assert_eq!(found.updated_at, minute);
+    let asked = articles.asked().await.expect("questions").remove(0);
+    assert_eq!((asked.asked_at, asked.changed_at), (noon(), minute));
+    let enabled = [(["a", "b"], 60), (["a", "c"], 0)];
+    for (names, seconds) in enabled {
+        let now = noon() + TimeDelta::seconds(seconds);
+        let since = articles.enable(&names.into(), now).await;
+        assert_eq!(since.expect("enabled"), minute, "{names:?}");
+    }
 }
 
 async fn a_batch_is_stored_whole_or_not_at_all(database: TestDatabase) {
