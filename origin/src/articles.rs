@@ -128,7 +128,7 @@ impl Articles {
             let before: Option<String> = sqlx::query_scalar(self.sql.outcome).bind(answer.source).bind(category)
                 .fetch_optional(&mut *tx).await?;
             let mut written: Vec<i64> = Vec::new();
-            let mut moved: Vec<i64> = Vec::new();
+            let (mut moved, mut relinked): (Vec<i64>, Vec<i64>) = Default::default();
             if !answer.articles.is_empty() {
                 let dialect = self.database.dialect();
                 let known = derived::known(&mut Connection::from(&mut *tx), dialect, answer.source, &batch).await?;
@@ -141,9 +141,9 @@ impl Articles {
                 sqlx::query(touch).bind(json(&moved)?).bind(stored_at).execute(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
-                moved.extend(derived::write(connection, dialect, &*self.scorer, (&written, &batch, stored_at), &known, &tones).await?);
+                relinked = derived::write(connection, dialect, &*self.scorer, (&written, &batch, stored_at), &known, &tones).await?;
             }
-            let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved };
+            let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved, relinked: &relinked };
             if let Some(row) = self.outbox.row(&change.outdated())? {
                 sqlx::query(outbox::QUEUE).bind(row).bind(stored_at).execute(&mut *tx).await?;
             }

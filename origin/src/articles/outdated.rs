@@ -1,7 +1,8 @@
 //! What a stored batch makes out of date. Pure.
 //!
 //! The first answer to a question is a case of its own: whoever asks for a list that needs it has waited for it, so no list of
-//! that kind can have been made before; and the one that is being made of it right now must not be voided as it leaves.
+//! that kind can have been made before; and the one that is being made of it right now must not be voided as it leaves. Unless the
+//! answer tells stories that other articles tell too: these stand in lists that were made before.
 
 use super::Answer;
 use crate::article::Category;
@@ -20,6 +21,8 @@ pub(super) struct Change<'a> {
     pub(super) written: &'a [i64],
     /// Articles that stand under a further category.
     pub(super) moved: &'a [i64],
+    /// Articles, perhaps of other sources, whose duplicates are others now, or that became one or cease to be one.
+    pub(super) relinked: &'a [i64],
 }
 
 impl Change<'_> {
@@ -36,11 +39,15 @@ impl Change<'_> {
             let named = if self.first { Tag::page } else { Tag::article };
             let articles = self.written.iter().chain(self.moved);
             tags.extend(articles.map(|id| named(*id)));
+            tags.extend(self.relinked_elsewhere().map(Tag::article));
             tags.extend([Tag::search(), Tag::sources()]);
         }
         if self.first {
             // An article may stand under several categories, now or from an earlier batch.
             tags.extend(self.other_lists().filter(|_| self.has_articles()));
+            // Some may be shown now where they were hidden: those lists don't bear their names.
+            let elsewhere = self.relinked_elsewhere().next();
+            tags.extend(elsewhere.map(|_| Tag::list()));
         } else if self.has_articles() || self.is_back() {
             tags.extend([Tag::list(), Tag::source(self.answer.source)]);
         }
@@ -48,7 +55,13 @@ impl Change<'_> {
     }
 
     fn has_articles(&self) -> bool {
-        !self.written.is_empty() || !self.moved.is_empty()
+        !self.written.is_empty() || !self.moved.is_empty() || !self.relinked.is_empty()
+    }
+
+    /// The relinked ones that were stored before.
+    fn relinked_elsewhere(&self) -> impl Iterator<Item = i64> {
+        let relinked = self.relinked.iter().copied();
+        relinked.filter(|id| !self.written.contains(id))
     }
 
     /// The note that the source failed no longer holds. Its coming is not worth voiding what is good.
@@ -95,6 +108,7 @@ mod tests {
             before: Some(before),
             written,
             moved: &[],
+            relinked: &[],
         }
     }
 
@@ -147,6 +161,24 @@ mod tests {
         }
         assert!(tags.contains(&Tag::page(7)) && tags.contains(&Tag::search()));
         assert!(!tags.contains(&Tag::article(7)));
+    }
+
+    #[test]
+    fn a_first_answer_that_tells_an_old_story_voids_what_shows_that_story() {
+        let answer = answer(None, false, "ok");
+        let change = Change {
+            first: true,
+            relinked: &[3, 7],
+            ..again(&answer, "ok", &[7])
+        };
+        let expected = [
+            Tag::page(7),
+            Tag::article(3),
+            Tag::list(),
+            Tag::search(),
+            Tag::sources(),
+        ];
+        assert_eq!(change.outdated(), expected.into());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 on_both_databases!(
     what_is_stored_is_told_to_the_cache_in_one_purge,
+    a_first_answer_voids_what_shows_the_stories_it_tells_too,
     what_has_not_changed_is_not_told,
     a_batch_that_is_not_stored_is_not_told,
     nothing_is_queued_when_there_is_no_cache,
@@ -58,8 +59,16 @@ async fn store(
     articles: &Articles,
     batch: &[NewArticle],
 ) -> Result<u64, larder_origin::database::DatabaseError> {
+    store_of("a", articles, batch).await
+}
+
+async fn store_of(
+    source: &str,
+    articles: &Articles,
+    batch: &[NewArticle],
+) -> Result<u64, larder_origin::database::DatabaseError> {
     let answer = Answer {
-        source: "a",
+        source,
         category: None,
         by_category: true,
         outcome: "ok",
@@ -105,6 +114,25 @@ async fn what_is_stored_is_told_to_the_cache_in_one_purge(database: TestDatabase
         cache.told()[1].contains("list"),
         "under a further category an article stands in further lists"
     );
+    dispatcher.abort();
+}
+
+async fn a_first_answer_voids_what_shows_the_stories_it_tells_too(database: TestDatabase) {
+    let (world, cache) = (World::new(database).await, TestCache::well());
+    let titled = |path: &str| NewArticle {
+        title: "Harbour plan to be drawn up for the northern district".to_owned(),
+        ..article(path, 0)
+    };
+    store(&world.articles, &[titled("x")]).await.expect("stored");
+    let dispatcher = world.dispatch(&cache);
+    until("the cache is told", || async { cache.told().len() == 1 }).await;
+    let first = store_of("b", &world.articles, &[titled("y")]).await;
+    first.expect("stored");
+    until("the cache is told", || async { cache.told().len() == 2 }).await;
+    for tag in ["article:1", "page:2", "list"] {
+        assert!(cache.told()[1].contains(tag), "{tag}: {:?}", cache.told());
+    }
+    assert!(!cache.told()[1].contains("article:2"));
     dispatcher.abort();
 }
 
