@@ -10,6 +10,7 @@ mod feed;
 mod input;
 mod outdated;
 mod row;
+mod scoring;
 mod statements;
 
 pub use backfill::Rescored;
@@ -27,6 +28,7 @@ use crate::tag::Tag;
 use chrono::{DateTime, Utc};
 use outdated::Change;
 use row::AskedRow;
+use scoring::Scoring;
 use statements::{POSTGRES, SQLITE, Statements};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -82,7 +84,7 @@ pub struct Articles {
     database: Database,
     outbox: Outbox,
     sql: &'static Statements,
-    scorer: Arc<dyn Scorer>,
+    scoring: Scoring,
 }
 
 impl Articles {
@@ -95,7 +97,7 @@ impl Articles {
     pub fn with_outbox(database: &Database, outbox: Outbox) -> Self {
         Self {
             outbox,
-            scorer: Arc::new(Lexicon::new()),
+            scoring: Scoring::new(Arc::new(Lexicon::new())),
             sql: match database.dialect() {
                 Dialect::Postgres => &POSTGRES,
                 Dialect::Sqlite => &SQLITE,
@@ -107,7 +109,7 @@ impl Articles {
     /// Scored by this model from now on, in place of the lexicon.
     #[must_use]
     pub fn scored_by(mut self, scorer: Arc<dyn Scorer>) -> Self {
-        self.scorer = scorer;
+        self.scoring = Scoring::new(scorer);
         self
     }
 
@@ -119,8 +121,9 @@ impl Articles {
         let count = i64::try_from(answer.articles.len()).unwrap_or(i64::MAX);
         let (asked_at, stored_at) = (stored_time(answer.asked_at), stored_time(answer.stored_at));
         let ask_again_at = stored_time(answer.ask_again_at);
+        // Before anything of the database is held: a model may take its time.
+        let tones = derived::tones(&self.database, &self.scoring, answer.source, &batch).await?;
         let changed = within(async { on_pool!(self.database, pool => {
-            let tones = derived::tones(&self.database, &self.scorer, answer.source, &batch).await?;
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
             sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
             let first = sqlx::query(self.sql.first).bind(answer.source).bind(category).bind(asked_at)
@@ -141,7 +144,7 @@ impl Articles {
                 sqlx::query(touch).bind(json(&moved)?).bind(stored_at).execute(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
-                relinked = derived::write(connection, dialect, &*self.scorer, (&written, &batch, stored_at), &known, &tones).await?;
+                relinked = derived::write(connection, dialect, self.scoring.scorer(), (&written, &batch, stored_at), &known, &tones).await?;
             }
             let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved, relinked: &relinked };
             if let Some(row) = self.outbox.row(&change.outdated())? {

@@ -2,7 +2,8 @@
 //! later. In batches, each in a transaction of its own; what is left after an interruption is found again by what is missing.
 
 use super::Articles;
-use super::derived::{self, OwnedText, statements};
+use super::derived::{self, statements};
+use super::scoring::OwnedText;
 use crate::article::{language_of, title};
 use crate::database::{Connection, DatabaseError, json, on_pool, stored_time, within};
 use crate::duplicates::{Changed, link};
@@ -76,7 +77,7 @@ impl Articles {
             };
             (row.id, text)
         });
-        let scores = derived::score(&self.scorer, texts.collect()).await;
+        let scores = self.scoring.score(texts.collect()).await;
         let scores: Vec<_> = scores.into_iter().collect();
         let derived = json(&derived)?;
         within(async {
@@ -85,7 +86,7 @@ impl Articles {
                 sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
                 sqlx::query(sql.set_derived).bind(&derived).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
-                derived::write_scores(connection, dialect, &*self.scorer, &scores, now).await?;
+                derived::write_scores(connection, dialect, self.scoring.scorer(), &scores, now).await?;
                 let texts = rows.iter().map(|row| (row.title.as_str(), row.description.as_deref()));
                 derived::write_words(connection, dialect, texts).await?;
                 let linked = link(connection, dialect, &changed, now).await?;
@@ -110,7 +111,7 @@ impl Articles {
         now: DateTime<Utc>,
     ) -> Result<Option<Rescored>, DatabaseError> {
         let (dialect, now) = (self.database.dialect(), stored_time(now));
-        let (sql, model) = (statements(dialect), self.scorer.model());
+        let (sql, model) = (statements(dialect), self.scoring.scorer().model());
         let rows: Vec<Unscored> = within(async {
             Ok(on_pool!(self.database, pool => {
                 sqlx::query_as(sql.unscored).bind(after).bind(&model.name).bind(&model.version).bind(BATCH).fetch_all(pool).await?
@@ -129,7 +130,7 @@ impl Articles {
             };
             (row.id, text)
         });
-        let scores = derived::score(&self.scorer, texts.collect()).await;
+        let scores = self.scoring.score(texts.collect()).await;
         let scores: Vec<_> = scores.into_iter().collect();
         let ids: Vec<i64> = scores.iter().map(|(id, _)| *id).collect();
         let ids_json = json(&ids)?;
@@ -138,7 +139,7 @@ impl Articles {
                 let mut tx = pool.begin_with(self.database.begin_write()).await?;
                 sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
-                derived::write_scores(connection, dialect, &*self.scorer, &scores, now).await?;
+                derived::write_scores(connection, dialect, self.scoring.scorer(), &scores, now).await?;
                 sqlx::query(sql.touch).bind(&ids_json).bind(now).execute(&mut *tx).await?;
                 if let Some(row) = self.outbox.row(&shown_otherwise(ids.into_iter()))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;

@@ -4,15 +4,21 @@
 //! logged and has no sentiment. The rest happens in the transaction: who reads the list right after it sees all or nothing.
 
 use super::input::Batch;
+use super::scoring::{OwnedText, Scoring};
 use crate::article::NewArticle;
-use crate::database::{Connection, Database, DatabaseError, Dialect, json, on_connection, on_pool};
+use crate::database::{
+    Connection, Database, DatabaseError, Dialect, json, on_connection, on_pool, within,
+};
 use crate::duplicates::{Changed, link, touch_shown};
 use crate::search::worth_remembering;
-use crate::sentiment::{Score, Scorer, Text};
+use crate::sentiment::{Score, Scorer};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::time::Duration;
+
+/// What readers of a live question wait for a model at most.
+const SCORING_TIME: Duration = Duration::from_secs(10);
 
 /// How the new and changed texts of a batch sound, by the hash of their URL; `None` for those that have no sentiment.
 #[derive(Debug, Default)]
@@ -82,55 +88,20 @@ struct SentimentInput {
     label: &'static str,
 }
 
-/// A text to be scored, owned: scoring runs where it may take its time.
-#[derive(Debug, Clone)]
-pub(super) struct OwnedText {
-    pub(super) title: String,
-    pub(super) description: Option<String>,
-    pub(super) language: Option<String>,
-}
-
-/// Scores texts away from the threads that answer requests. What fails has no score.
-pub(super) async fn score<K: Ord + Send + 'static>(
-    scorer: &Arc<dyn Scorer>,
-    texts: Vec<(K, OwnedText)>,
-) -> BTreeMap<K, Option<Score>> {
-    let scorer = Arc::clone(scorer);
-    let scored = tokio::task::spawn_blocking(move || {
-        let score = |text: &OwnedText| {
-            let text = Text {
-                title: &text.title,
-                description: text.description.as_deref(),
-                language: text.language.as_deref(),
-            };
-            scorer.score(text).unwrap_or_else(|error| {
-                tracing::warn!(%error, model = scorer.model().name, "a text could not be scored");
-                None
-            })
-        };
-        let scored = texts.into_iter().map(|(key, text)| {
-            let score = score(&text);
-            (key, score)
-        });
-        scored.collect()
-    });
-    scored.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "the scorer panicked");
-        BTreeMap::new()
-    })
-}
-
 /// Scores what of a batch is new or will change.
 pub(super) async fn tones(
     database: &Database,
-    scorer: &Arc<dyn Scorer>,
+    scoring: &Scoring,
     source: &str,
     batch: &Batch<'_>,
 ) -> Result<Tones, DatabaseError> {
     let hashes = batch.hashes()?;
-    let stored: Vec<Stored> = on_pool!(database, pool => {
-        sqlx::query_as(statements(database.dialect()).texts).bind(&hashes).bind(source).fetch_all(pool).await?
-    });
+    let stored: Vec<Stored> = within(async {
+        Ok(on_pool!(database, pool => {
+            sqlx::query_as(statements(database.dialect()).texts).bind(&hashes).bind(source).fetch_all(pool).await?
+        }))
+    })
+    .await?;
     let stored: BTreeMap<&str, &Stored> = stored
         .iter()
         .map(|row| (row.url_hash.as_str(), row))
@@ -139,7 +110,8 @@ pub(super) async fn tones(
         let text = changed_text(article, stored.get(hash).copied())?;
         Some((hash.to_owned(), text))
     });
-    Ok(Tones(score(scorer, changed.collect()).await))
+    let scores = scoring.score_within(changed.collect(), SCORING_TIME).await;
+    Ok(Tones(scores))
 }
 
 /// What the article's text will be, when it won't be what is stored. A description that is left out stays.
