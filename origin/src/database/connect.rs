@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection, PgConnection};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -140,15 +141,34 @@ fn make_folder(options: &SqliteConnectOptions) -> Result<(), DatabaseError> {
     })
 }
 
-/// PostgreSQL's migrator takes an advisory lock. SQLite's takes none, so the whole run stands in one writing transaction there.
+/// PostgreSQL's migrator takes an advisory lock, and keeps it when a migration fails: the lock goes with the connection, which is
+/// of its own for that reason. SQLite's takes none, so the whole run stands in one writing transaction there.
 pub(super) async fn migrate(pool: &Pool) -> Result<(), DatabaseError> {
     match pool {
-        Pool::Postgres(pool) => Ok(POSTGRES_MIGRATIONS.run(pool).await?),
+        Pool::Postgres(pool) => {
+            let mut connection = connect(pool).await?;
+            let migrated = POSTGRES_MIGRATIONS.run(&mut connection).await;
+            // What breaks off has given the lock back as well.
+            let _ = tokio::time::timeout(ACQUIRE_TIMEOUT, connection.close()).await;
+            Ok(migrated?)
+        }
         Pool::Sqlite(pool) => {
             let mut tx = pool.begin_with(Dialect::Sqlite.begin_write()).await?;
             SQLITE_MIGRATIONS.run(&mut *tx).await?;
             Ok(tx.commit().await?)
         }
+    }
+}
+
+/// A connection beside those of the pool, with the same settings.
+async fn connect(pool: &PgPool) -> Result<PgConnection, DatabaseError> {
+    let options = pool.connect_options();
+    let connecting = PgConnection::connect_with(&options);
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, connecting).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(DatabaseError::Unavailable(format!(
+            "no connection within {ACQUIRE_TIMEOUT:?}"
+        ))),
     }
 }
 

@@ -26,6 +26,7 @@ on_both_databases!(
     a_batch_is_stored_whole_or_not_at_all,
     overlapping_batches_at_the_same_time_all_arrive,
     many_who_migrate_at_once_take_turns,
+    a_failed_migration_keeps_nobody_waiting,
     nothing_is_ready_before_the_migrations,
 );
 
@@ -518,6 +519,26 @@ async fn many_who_migrate_at_once_take_turns(database: TestDatabase) {
     // On a database that holds something, they run again without harm.
     databases[1].migrate().await.expect("migrated");
     assert_eq!(all(&Articles::new(&databases[2]), "a").await.len(), 1);
+}
+
+/// Who waited for a lock that nobody gives back would be told that the database is unavailable.
+async fn a_failed_migration_keeps_nobody_waiting(database: TestDatabase) {
+    database.migrated().await.close().await;
+    database
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             SELECT 9000, 'of a later version', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
+        )
+        .await;
+    let first = database.open();
+    for waiter in [&first, &database.open(), &first] {
+        let failed = waiter.migrate().await.expect_err("a later version");
+        assert!(matches!(failed, DatabaseError::Migration(_)), "{failed}");
+    }
+    database
+        .execute("DELETE FROM _sqlx_migrations WHERE version = 9000")
+        .await;
+    database.open().migrate().await.expect("migrations");
 }
 
 async fn nothing_is_ready_before_the_migrations(database: TestDatabase) {
