@@ -90,7 +90,7 @@ impl Schedule {
     }
 
     async fn round(&self, now: &impl Fn() -> DateTime<Utc>) -> Result<Tried, DatabaseError> {
-        let Some(turn) = Turn::take(&self.database, Work::Round).await? else {
+        let Some(mut turn) = Turn::take(&self.database, Work::Round).await? else {
             return Ok(Tried::Busy);
         };
         let begun = now();
@@ -99,7 +99,11 @@ impl Schedule {
             true => Scope::Due,
             false => Scope::All,
         };
-        let round = self.ingest.tick(scope, begun).await?;
+        let round = tokio::select! {
+            round = self.ingest.tick(scope, begun) => round?,
+            // What is under way is stored; the rest is for whoever has the turn now.
+            error = turn.lost() => return Err(error),
+        };
         if !requested.is_empty() {
             self.refreshes.finish(&requested, &round, now()).await?;
         }

@@ -1,12 +1,16 @@
 //! Whose turn it is: work that only one process may do at a time, whichever of the replicas comes first.
 //!
-//! A turn ends with its process, however that ends. On PostgreSQL it is an advisory lock on a connection of its own; on SQLite, whose
+//! A turn ends with its process, however that ends; a process whose turn ended without it stops what it does. On PostgreSQL it is an advisory lock on a connection of its own; on SQLite, whose
 //! processes share a machine, a lock on a file beside the database.
 
 use crate::database::{Database, DatabaseError, Pool, within};
 use sqlx::{Connection, PgConnection};
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Between two looks whether a turn is still held.
+const HELD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is taken in turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,23 @@ impl Turn {
                 let mut path = pool.connect_options().get_filename().as_os_str().to_owned();
                 path.push(format!("-{}", work.word()));
                 take_file(PathBuf::from(path))
+            }
+        }
+    }
+
+    /// Waits until the turn is lost, and tells why: with its connection, after which another process may have it.
+    pub async fn lost(&mut self) -> DatabaseError {
+        let Self::Postgres(connection) = self else {
+            // A file stays locked as long as its process lives.
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(HELD_CHECK_INTERVAL).await;
+            let held = within(async {
+                Ok(sqlx::query("SELECT 1").execute(&mut **connection).await?)
+            });
+            if let Err(error) = held.await {
+                return error;
             }
         }
     }

@@ -18,6 +18,14 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A statement that takes longer is given up: every one of ours is a matter of milliseconds.
 const STATEMENT_TIMEOUT_MS: &str = "5000";
+/// Who disappears without a word, with a host or behind a cut line, gives back what it holds within half a minute: turns and rows
+/// are locked by connections.
+const SIGNS_OF_LIFE: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20000"),
+];
 /// How long a writer waits for another one on SQLite.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -97,7 +105,8 @@ pub(super) fn pool(url: &DatabaseUrl, connections_max: u32) -> Result<Pool, Data
                 .as_ref()
                 .clone()
                 // Compiling a plan takes longer than any of our statements.
-                .options([("statement_timeout", STATEMENT_TIMEOUT_MS), ("jit", "off")]);
+                .options([("statement_timeout", STATEMENT_TIMEOUT_MS), ("jit", "off")])
+                .options(SIGNS_OF_LIFE);
             let pool = PgPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT);

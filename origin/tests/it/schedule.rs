@@ -13,6 +13,7 @@ on_both_databases!(
     news_arrives_though_nobody_asks,
     one_replica_at_a_time_asks,
     a_turn_ends_with_whoever_has_it,
+    who_loses_the_turn_learns_of_it,
     a_source_that_failed_is_asked_again_by_itself,
 );
 
@@ -86,6 +87,27 @@ async fn a_turn_ends_with_whoever_has_it(database: TestDatabase) {
     let second = take().await.expect("it is free");
     second.end().await;
     until("it is free again", || async { take().await.is_some() }).await;
+}
+
+async fn who_loses_the_turn_learns_of_it(database: TestDatabase) {
+    let pool = database.migrated().await;
+    let take = || async { Turn::take(&pool, Work::Round).await.expect("an answer") };
+    let mut turn = take().await.expect("nobody has it");
+    let held = tokio::time::timeout(Duration::from_millis(100), turn.lost()).await;
+    assert!(held.is_err(), "{held:?}");
+    // A file is locked as long as its process lives.
+    if !database.url.starts_with("postgres") {
+        return;
+    }
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .await;
+    let lost = tokio::time::timeout(Duration::from_secs(30), turn.lost()).await;
+    lost.expect("it is told");
+    assert!(take().await.is_some(), "another one has it");
 }
 
 async fn a_source_that_failed_is_asked_again_by_itself(database: TestDatabase) {
