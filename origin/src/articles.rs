@@ -32,6 +32,12 @@ use scoring::Scoring;
 use statements::{POSTGRES, SQLITE, Statements};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Articles are counted as far as that.
+pub const TOTAL_MAX: i64 = 10_000;
+/// And for no longer than that.
+const TOTAL_TIME: Duration = Duration::from_secs(2);
 
 /// What a source answered to a question, to be stored and remembered in one step.
 #[derive(Debug)]
@@ -72,8 +78,10 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     pub articles: Vec<Article>,
-    /// All articles that match, on whatever page.
+    /// Articles that match, on whatever page, as far as they were counted.
     pub total: i64,
+    /// Whether these are all.
+    pub total_is_exact: bool,
     /// The last article of this page, when others follow it.
     pub next: Option<Position>,
 }
@@ -197,12 +205,28 @@ impl Articles {
         };
         // One more than asked for tells whether another page follows.
         let rows_max = i64::from(query.limit) + 1;
-        let (mut rows, total): (Vec<ArticleRow>, i64) = within(async { on_pool!(self.database, pool => {
-            let rows = sqlx::query_as(page_sql).bind(&sources).bind(category)
-                .bind(stored_time(after.published_at)).bind(after.id).bind(rows_max).bind(query.duplicates).fetch_all(pool).await?;
-            let total = sqlx::query_scalar(total_sql).bind(&sources).bind(category).bind(query.duplicates).fetch_one(pool).await?;
-            Ok((rows, total))
-        })}).await?;
+        let mut rows: Vec<ArticleRow> = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_as(page_sql).bind(&sources).bind(category)
+                .bind(stored_time(after.published_at)).bind(after.id).bind(rows_max).bind(query.duplicates).fetch_all(pool).await)?)
+        })
+        .await?;
+        let counted = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_scalar(total_sql).bind(&sources).bind(category).bind(query.duplicates)
+                .bind(TOTAL_MAX + 1).fetch_one(pool).await)?)
+        });
+        // A list without its number is better than none.
+        let counted: Option<i64> = match tokio::time::timeout(TOTAL_TIME, counted).await {
+            Ok(Ok(counted)) => Some(counted),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "articles were not counted");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("articles were not counted in {TOTAL_TIME:?}");
+                None
+            }
+        };
+        let (total, total_is_exact) = total(counted, rows.len(), query);
         let more = rows.len() > usize::from(query.limit);
         rows.truncate(usize::from(query.limit));
         let articles: Vec<Article> = rows.into_iter().map(Article::from).collect();
@@ -213,6 +237,7 @@ impl Articles {
         Ok(Page {
             articles,
             total,
+            total_is_exact,
             next,
         })
     }
@@ -261,6 +286,17 @@ impl Articles {
     }
 }
 
+/// How many there are, and whether that is all: what was counted, or else what this page knows.
+fn total(counted: Option<i64>, rows: usize, query: &PageQuery) -> (i64, bool) {
+    match counted {
+        Some(counted) => (counted.min(TOTAL_MAX), counted <= TOTAL_MAX),
+        None => {
+            let is_all = query.after.is_none() && rows <= usize::from(query.limit);
+            (i64::try_from(rows).unwrap_or(i64::MAX), is_all)
+        }
+    }
+}
+
 /// The columns that `ArticleRow` reads, of an article `a`.
 pub(crate) fn article_columns(dialect: Dialect) -> &'static str {
     match dialect {
@@ -272,4 +308,35 @@ pub(crate) fn article_columns(dialect: Dialect) -> &'static str {
 /// The column's word for "whatever the category" is the empty text: NULL would not be unique in a key.
 fn category_column(category: Option<Category>) -> &'static str {
     category.map_or("", Category::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_counted_is_at_least_what_is_seen() {
+        let query = |is_first: bool| PageQuery {
+            sources: Vec::new(),
+            category: None,
+            duplicates: false,
+            after: (!is_first).then_some(Position {
+                published_at: LAST_TIME,
+                id: 7,
+            }),
+            limit: 20,
+        };
+        let rows = [
+            (Some(0), 0, true, (0, true)),
+            (Some(TOTAL_MAX), 21, true, (TOTAL_MAX, true)),
+            (Some(TOTAL_MAX + 1), 21, true, (TOTAL_MAX, false)),
+            (None, 21, true, (21, false)),
+            (None, 20, true, (20, true)),
+            (None, 20, false, (20, false)),
+        ];
+        for (counted, seen, is_first, expected) in rows {
+            let found = total(counted, seen, &query(is_first));
+            assert_eq!(found, expected, "{counted:?} {seen} {is_first}");
+        }
+    }
 }

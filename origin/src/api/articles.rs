@@ -23,6 +23,8 @@ const SAMPLE_NOTICE: &str = "These articles are samples that come with the progr
 struct List {
     articles: Vec<Article>,
     total: i64,
+    /// `exact`, or `at_least` when counting stopped there.
+    total_relation: &'static str,
     /// True when a source failed: there may be more than what is shown.
     partial: bool,
     sources: Vec<SourceReport>,
@@ -65,6 +67,11 @@ pub(super) async fn list(
     let list = List {
         articles: page.articles,
         total: page.total,
+        total_relation: if page.total_is_exact {
+            "exact"
+        } else {
+            "at_least"
+        },
         partial: sources
             .iter()
             .any(|report| report.state == SourceState::Error),

@@ -4,7 +4,7 @@ use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::news::{article, noon};
 use chrono::TimeDelta;
 use larder_origin::article::{Category, NewArticle};
-use larder_origin::articles::{Answer, Article, Articles, Page, PageQuery};
+use larder_origin::articles::{Answer, Article, Articles, Page, PageQuery, TOTAL_MAX};
 use larder_origin::database::DatabaseError;
 
 on_both_databases!(
@@ -18,6 +18,7 @@ on_both_databases!(
     a_text_that_is_left_out_takes_nothing_away,
     an_estimated_time_never_replaces_a_stored_one,
     a_page_holds_only_what_was_asked_for,
+    articles_are_counted_as_far_as_anybody_needs,
     a_changed_time_moves_an_article_in_every_category,
     an_unknown_identifier_finds_nothing,
     what_was_asked_is_remembered,
@@ -315,6 +316,31 @@ async fn a_page_holds_only_what_was_asked_for(database: TestDatabase) {
         0
     );
     assert_eq!(page_of(&articles, &[], None).await.total, 0);
+}
+
+async fn articles_are_counted_as_far_as_anybody_needs(database: TestDatabase) {
+    let articles = database.articles().await;
+    let batch: Vec<NewArticle> = (0..3).map(|n| article(&format!("n/{n}"), n)).collect();
+    store(&articles, "a", &batch).await.expect("stored");
+    for category in [None, Some(Category::General)] {
+        let page = page_of(&articles, &["a"], category).await;
+        assert_eq!((page.total, page.total_is_exact), (3, true));
+    }
+    let many = if database.url.starts_with("postgres") {
+        "INSERT INTO articles (source, title, url, url_canonical, url_hash, published_at, fetched_at, updated_at) \
+         SELECT 'a', 'x', 'x', 'x', lpad(n::text, 64, '0'), now(), now(), now() FROM generate_series(1, 10100) n"
+    } else {
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10100) \
+         INSERT INTO articles (source, title, url, url_canonical, url_hash, published_at, fetched_at, updated_at) \
+         SELECT 'a', 'x', 'x', 'x', printf('%064d', n), '2025-01-01T00:00:00+00:00', '2025-01-01T00:00:00+00:00', \
+         '2025-01-01T00:00:00+00:00' FROM numbers"
+    };
+    database.execute(many).await;
+    let page = page_of(&articles, &["a"], None).await;
+    assert_eq!((page.total, page.total_is_exact), (TOTAL_MAX, false));
+    assert_eq!(page.articles.len(), 100);
+    let page = page_of(&articles, &["a"], Some(Category::General)).await;
+    assert_eq!((page.total, page.total_is_exact), (3, true));
 }
 
 async fn a_changed_time_moves_an_article_in_every_category(database: TestDatabase) {
