@@ -54,7 +54,8 @@ impl Round {
 }
 
 impl Ingest {
-    /// One round. A source that fails is a line of the result; only the database's failure is an error.
+    /// One round. A source that fails, or whose answer can't be stored, is a line of the result. Only when what is known can't be
+    /// read there is none.
     pub async fn tick(
         self: &Arc<Self>,
         scope: Scope,
@@ -84,9 +85,8 @@ impl Ingest {
         };
         let (mut rounds, added) = futures_util::future::join(enabled, added).await;
         rounds.extend(added);
-        let rounds: Result<Vec<Vec<Asking>>, DatabaseError> = rounds.into_iter().collect();
         Ok(Round {
-            asked: rounds?.into_iter().flatten().collect(),
+            asked: rounds.into_iter().flatten().collect(),
         })
     }
 
@@ -97,7 +97,7 @@ impl Ingest {
         scope: Scope,
         begun: Instant,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Asking>, DatabaseError> {
+    ) -> Vec<Asking> {
         let questions = match (scope, self.interval) {
             (Scope::Due, Some(interval)) => due(source.as_ref(), remembered, interval, now),
             (Scope::Due, None) => Vec::new(),
@@ -106,39 +106,43 @@ impl Ingest {
                 .map(|(question, _)| question)
                 .collect(),
         };
-        // Somebody waits for a round that was asked for.
-        let purpose = match scope {
-            Scope::Due => Purpose::Scheduled,
-            Scope::All => Purpose::Live,
-        };
-        self.ask_in_turn(source, questions, purpose, begun, now)
-            .await
+        self.ask_in_turn(source, questions, scope, begun, now).await
     }
 
     async fn ask_in_turn(
         self: &Arc<Self>,
         source: &Arc<dyn Source>,
         questions: Vec<Question>,
-        purpose: Purpose,
+        scope: Scope,
         begun: Instant,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Asking>, DatabaseError> {
+    ) -> Vec<Asking> {
+        // Anybody may ask for a round: it is paced like any other, else it could spend what the day's readers need.
+        let purpose = Purpose::Scheduled;
         let mut asked = Vec::new();
         for question in questions {
             let category = question.category;
-            let outcome = self
+            let answered = self
                 .ask_once(source, question, purpose, begun, now + begun.elapsed())
-                .await?;
-            if outcome == Outcome::Failed(Failure::QuotaSpent) && purpose == Purpose::Scheduled {
+                .await;
+            // Were the whole round to fail, it would begin anew at once and ask all others again.
+            let outcome = answered.as_ref().copied().unwrap_or_else(|error| {
+                tracing::warn!(source = source.name(), %error, "an answer was not stored");
+                Outcome::Failed(Failure::Internal)
+            });
+            let has_none_left = outcome == Outcome::Failed(Failure::QuotaSpent);
+            if !has_none_left || scope == Scope::All {
+                asked.push(Asking {
+                    source: source.name().to_owned(),
+                    category,
+                    outcome: outcome.as_str(),
+                });
+            }
+            if has_none_left || answered.is_err() {
                 break;
             }
-            asked.push(Asking {
-                source: source.name().to_owned(),
-                category,
-                outcome: outcome.as_str(),
-            });
         }
-        Ok(asked)
+        asked
     }
 }
 

@@ -6,6 +6,7 @@ use crate::support::news::{Act, Script, article};
 use crate::support::origin::TestOrigin;
 use crate::support::until;
 use hyper::Method;
+use larder_origin::article::NewArticle;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ on_both_databases!(
     the_same_key_gets_the_same_answer,
     those_who_ask_before_it_begins_share_a_round,
     more_rounds_than_sources_should_bear_are_refused,
+    a_round_ends_though_an_answer_cannot_be_stored_and_keeps_to_the_schedules_share,
 );
 
 async fn origin(database: TestDatabase, source: &Arc<Script>) -> TestOrigin {
@@ -136,6 +138,36 @@ async fn more_rounds_than_sources_should_bear_are_refused(database: TestDatabase
         202,
         "what was answered before is no new round"
     );
+    schedule.abort();
+}
+
+async fn a_round_ends_though_an_answer_cannot_be_stored_and_keeps_to_the_schedules_share(
+    database: TestDatabase,
+) {
+    let untitled = NewArticle {
+        title: String::new(),
+        ..article("untitled", 0)
+    };
+    let sources = [
+        Script::new("bad", Act::Give(vec![untitled])),
+        Script::new("good", Act::Give(vec![article("x", 0)])),
+    ];
+    let origin = TestOrigin::with(database, &sources, &[]).await;
+    let place = refresh(origin.address, "").await.header("location").to_owned();
+    let schedule = tokio::spawn(origin.schedule.run(chrono::Utc::now));
+    until("the round is over", || async {
+        get(origin.address, &place).await.json()["state"] == "done"
+    })
+    .await;
+    let report = get(origin.address, &place).await.json()["report"]["asked"].clone();
+    let expected = serde_json::json!([
+        { "source": "bad", "outcome": "internal" },
+        { "source": "good", "outcome": "ok" },
+    ]);
+    assert_eq!(report, expected);
+    for source in &sources {
+        assert_eq!((source.asked(), source.asked_live()), (1, 0));
+    }
     schedule.abort();
 }
 

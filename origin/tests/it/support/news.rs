@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use larder_origin::article::{CanonicalUrl, Category, NewArticle};
+use larder_origin::discipline::Purpose;
 use larder_origin::source::{Batch, Query, Source, SourceError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +49,7 @@ pub(crate) struct Script {
     sample: bool,
     act: Mutex<Act>,
     asked: AtomicUsize,
+    asked_live: AtomicUsize,
     /// Each asking takes one permit before it acts.
     gate: Semaphore,
 }
@@ -80,12 +82,18 @@ impl Script {
             sample,
             act,
             asked: AtomicUsize::new(0),
+            asked_live: AtomicUsize::new(0),
             gate,
         })
     }
 
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// How often with somebody waiting, who may use the reserve of the quota.
+    pub(crate) fn asked_live(&self) -> usize {
+        self.asked_live.load(Ordering::SeqCst)
     }
 
     pub(crate) fn release(&self, askings: usize) {
@@ -119,6 +127,9 @@ impl Source for Script {
 
     async fn fetch(&self, query: Query, _now: DateTime<Utc>) -> Result<Batch, SourceError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if query.purpose == Purpose::Live {
+            self.asked_live.fetch_add(1, Ordering::SeqCst);
+        }
         self.gate.acquire().await.expect("never closed").forget();
         let given = match &*self.act.lock().unwrap_or_else(PoisonError::into_inner) {
             Act::Give(articles) => Some(Ok(articles.clone())),
