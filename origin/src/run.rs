@@ -14,13 +14,17 @@ use crate::{health, sentiment, serve};
 use anyhow::{Context, bail};
 use chrono::Utc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 /// Between two tries to reach a database that is down at start.
 const MIGRATE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two tries to catch up with what is stored.
+const CATCH_UP_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// While articles are computed anew, caches keep lists for that long.
+const VOID_LISTS_INTERVAL: Duration = Duration::from_secs(5);
 /// For closing the database's connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -85,7 +89,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         if let Err(error) = migrate_at_start(&database).await {
             return error;
         }
-        background.spawn(catch_up(Arc::clone(&articles)));
+        background.spawn(catch_up(database.clone(), Arc::clone(&articles)));
         let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
         background.spawn(schedule.run(Utc::now));
         if let Some(cache) = cache {
@@ -142,16 +146,47 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Computes for articles that an earlier version stored what this one computes when it stores them. What fails is tried again
-/// with the next start: nothing but convenience depends on it.
-async fn catch_up(articles: Arc<Articles>) {
-    let mut done = 0;
+/// Computes for articles that an earlier version stored what this one computes when it stores them: one replica at a time, and
+/// again after a while when the database is away. What fails otherwise is tried with the next start: nothing but convenience
+/// depends on it.
+async fn catch_up(database: Database, articles: Arc<Articles>) {
     loop {
-        match articles.catch_up(Utc::now()).await {
-            Ok(0) if done == 0 => return,
-            Ok(0) => return tracing::info!(articles = done, "caught up with stored articles"),
-            Ok(batch) => done += batch,
+        match catch_up_in_turn(&database, &articles).await {
+            Ok(Some(0)) => return,
+            Ok(Some(done)) => {
+                return tracing::info!(articles = done, "caught up with stored articles");
+            }
+            // Another one is at it, and may die.
+            Ok(None) => {}
+            Err(error @ DatabaseError::Unavailable(_)) => {
+                tracing::warn!(%error, "catching up with stored articles waits for the database");
+            }
             Err(error) => return tracing::warn!(%error, "cannot catch up with stored articles"),
+        }
+        tokio::time::sleep(CATCH_UP_RETRY_INTERVAL).await;
+    }
+}
+
+/// How many there were; `None` when it is another process's turn.
+async fn catch_up_in_turn(
+    database: &Database,
+    articles: &Articles,
+) -> Result<Option<usize>, DatabaseError> {
+    let Some(turn) = Turn::take(database, Work::Backfill).await? else {
+        return Ok(None);
+    };
+    let (mut done, mut voided) = (0, Instant::now());
+    loop {
+        let batch = articles.catch_up(Utc::now()).await?;
+        done += batch;
+        let is_over = batch == 0;
+        if done > 0 && (is_over || voided.elapsed() >= VOID_LISTS_INTERVAL) {
+            articles.void_lists(Utc::now()).await?;
+            voided = Instant::now();
+        }
+        if is_over {
+            turn.end().await;
+            return Ok(Some(done));
         }
     }
 }
@@ -171,12 +206,19 @@ async fn backfill_sentiment(config: &Config) -> anyhow::Result<()> {
     let Some(turn) = Turn::take(&database, Work::Backfill).await? else {
         bail!("another process is at it");
     };
-    let (mut after, mut looked_at, mut scored) = (0, 0, 0);
+    let (mut after, mut looked_at, mut scored, mut voided) = (0, 0, 0, Instant::now());
     while let Some(batch) = articles.rescore(after, Utc::now()).await? {
         after = batch.last;
         looked_at += batch.articles;
         scored += batch.scored;
         tracing::debug!(looked_at, scored, last = after, "scoring");
+        if voided.elapsed() >= VOID_LISTS_INTERVAL {
+            articles.void_lists(Utc::now()).await?;
+            voided = Instant::now();
+        }
+    }
+    if looked_at > 0 {
+        articles.void_lists(Utc::now()).await?;
     }
     tracing::info!(
         looked_at,

@@ -34,7 +34,7 @@ struct DerivedInput {
     language: Option<String>,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(PartialEq, sqlx::FromRow)]
 struct Unscored {
     id: i64,
     title: String,
@@ -78,20 +78,22 @@ impl Articles {
             (row.id, text)
         });
         let scores = self.scoring.score(texts.collect()).await;
-        let scores: Vec<_> = scores.into_iter().collect();
         let derived = json(&derived)?;
         within(async {
             on_pool!(self.database, pool => {
                 let mut tx = pool.begin_with(self.database.begin_write()).await?;
                 sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
-                sqlx::query(sql.set_derived).bind(&derived).execute(&mut *tx).await?;
+                let missing: Vec<i64> = sqlx::query_scalar(sql.set_derived).bind(&derived).fetch_all(&mut *tx).await?;
+                let missing: BTreeSet<i64> = missing.into_iter().collect();
+                let scores: Vec<_> = of(&missing, scores.into_iter(), |(id, _)| *id);
+                let changed = of(&missing, changed.into_iter(), |article| article.id);
                 let connection = &mut Connection::from(&mut *tx);
                 derived::write_scores(connection, dialect, self.scoring.scorer(), &scores, now).await?;
                 let texts = rows.iter().map(|row| (row.title.as_str(), row.description.as_deref()));
                 derived::write_words(connection, dialect, texts).await?;
                 let linked = link(connection, dialect, &changed, now).await?;
-                let ids = rows.iter().map(|row| row.id).chain(linked);
-                if let Some(row) = self.outbox.row(&shown_otherwise(ids))? {
+                let ids = missing.into_iter().chain(linked);
+                if let Some(row) = self.outbox.row(&ids.map(Tag::article).collect())? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
                 sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
@@ -102,6 +104,13 @@ impl Articles {
         .await?;
         self.outbox.wake();
         Ok(rows.len())
+    }
+
+    /// Voids the lists and searches in which articles may stand otherwise after batches of these: not with each of them, else a
+    /// cache would keep nothing for as long as it takes.
+    pub async fn void_lists(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {
+        let lists = [Tag::list(), Tag::search()].into();
+        self.outbox.queue(&lists, now).await
     }
 
     /// Scores a batch of articles after this identifier that this version of the model hasn't scored; `None` when there is none.
@@ -122,26 +131,30 @@ impl Articles {
             return Ok(None);
         };
         let articles = rows.len();
-        let texts = rows.into_iter().map(|row| {
+        let texts = rows.iter().map(|row| {
             let text = OwnedText {
-                title: row.title,
-                description: row.description,
-                language: row.language,
+                title: row.title.clone(),
+                description: row.description.clone(),
+                language: row.language.clone(),
             };
             (row.id, text)
         });
         let scores = self.scoring.score(texts.collect()).await;
-        let scores: Vec<_> = scores.into_iter().collect();
-        let ids: Vec<i64> = scores.iter().map(|(id, _)| *id).collect();
-        let ids_json = json(&ids)?;
+        let scored = scores.values().filter(|score| score.is_some()).count();
+        let all = json(&scores.keys().collect::<Vec<_>>())?;
         within(async {
             on_pool!(self.database, pool => {
                 let mut tx = pool.begin_with(self.database.begin_write()).await?;
                 sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
+                // What was stored anew meanwhile was scored with it.
+                let texts: Vec<Unscored> = sqlx::query_as(sql.texts_of).bind(&all).fetch_all(&mut *tx).await?;
+                let same: BTreeSet<i64> = texts.iter().filter(|text| rows.contains(text)).map(|text| text.id).collect();
+                let scores: Vec<_> = of(&same, scores.into_iter(), |(id, _)| *id);
+                let ids = json(&same)?;
                 let connection = &mut Connection::from(&mut *tx);
                 derived::write_scores(connection, dialect, self.scoring.scorer(), &scores, now).await?;
-                sqlx::query(sql.touch).bind(&ids_json).bind(now).execute(&mut *tx).await?;
-                if let Some(row) = self.outbox.row(&shown_otherwise(ids.into_iter()))? {
+                sqlx::query(sql.touch).bind(&ids).bind(now).execute(&mut *tx).await?;
+                if let Some(row) = self.outbox.row(&same.into_iter().map(Tag::article).collect())? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
                 sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
@@ -151,7 +164,6 @@ impl Articles {
         })
         .await?;
         self.outbox.wake();
-        let scored = scores.iter().filter(|(_, score)| score.is_some()).count();
         Ok(Some(Rescored {
             last,
             articles,
@@ -181,9 +193,7 @@ fn derive(row: &Underived) -> (DerivedInput, Changed) {
     (derived, changed)
 }
 
-/// The tags of all that shows these articles.
-fn shown_otherwise(ids: impl Iterator<Item = i64>) -> BTreeSet<Tag> {
-    ids.map(Tag::article)
-        .chain([Tag::list(), Tag::search()])
-        .collect()
+/// Those of these articles.
+fn of<T>(ids: &BTreeSet<i64>, all: impl Iterator<Item = T>, id: impl Fn(&T) -> i64) -> Vec<T> {
+    all.filter(|one| ids.contains(&id(one))).collect()
 }

@@ -223,7 +223,9 @@ pub(super) struct Statements {
     add_words: &'static str,
     /// Articles of which nothing has been computed yet.
     pub(super) underived: &'static str,
+    /// Gives those for which it was missing.
     pub(super) set_derived: &'static str,
+    pub(super) texts_of: &'static str,
     pub(super) touch: &'static str,
     /// Articles that this version of the model hasn't scored, after this identifier.
     pub(super) unscored: &'static str,
@@ -256,8 +258,11 @@ macro_rules! statements {
             underived: "SELECT id, source, outlet, title, description, language, published_at FROM articles \
                 WHERE headline IS NULL ORDER BY id LIMIT $1",
             set_derived: concat!(
-                "UPDATE articles SET headline = i.headline, language = i.language FROM ", $derived, " WHERE articles.id = i.id"
+                "UPDATE articles SET headline = i.headline, language = i.language FROM ", $derived, " WHERE articles.id = i.id ",
+                // Else somebody has stored it anew meanwhile, and computed it.
+                "AND articles.headline IS NULL RETURNING articles.id"
             ),
+            texts_of: concat!("SELECT id, title, description, language FROM articles WHERE id IN (", $ids, ")"),
             touch: concat!("UPDATE articles SET updated_at = $2 WHERE updated_at < $2 AND id IN (", $ids, ")"),
             unscored: "SELECT a.id, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
                 (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id AND s.model = $2 AND s.version = $3) \

@@ -2,17 +2,20 @@
 
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::news::{article, noon};
+use crate::support::until;
 use chrono::TimeDelta;
 use larder_origin::article::NewArticle;
 use larder_origin::articles::{Answer, Article, Articles, PageQuery};
 use larder_origin::sentiment::{Label, Lexicon, ModelName, Score, ScoreError, Scorer, Text};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 on_both_databases!(
     an_article_is_scored_when_stored_and_when_its_text_changes,
     what_cannot_be_scored_is_stored_all_the_same,
     a_new_model_scores_what_is_there_in_batches_and_goes_on_where_it_was,
     articles_of_an_earlier_schema_are_caught_up_with,
+    what_is_stored_anew_meanwhile_is_not_computed_from_its_old_text,
 );
 
 /// Fails, panics, or gives everything the same score.
@@ -36,6 +39,27 @@ impl Scorer for Constant {
             Err("panic") => panic!("as told"),
             Err(cause) => Err(ScoreError(cause.to_owned())),
         }
+    }
+}
+
+/// Says when it begins, and waits for a word before it ends.
+#[derive(Debug)]
+struct Held {
+    model: ModelName,
+    begun: Sender<()>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl Scorer for Held {
+    fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    fn score(&self, _: Text<'_>) -> Result<Option<Score>, ScoreError> {
+        let _ = self.begun.send(());
+        let _ = self.go.lock().expect("no panic while locked").recv();
+        let (value, label) = (1.0, Label::Positive);
+        Ok(Some(Score { value, label }))
     }
 }
 
@@ -190,4 +214,45 @@ async fn articles_of_an_earlier_schema_are_caught_up_with(database: TestDatabase
             .count(),
         1
     );
+}
+
+async fn what_is_stored_anew_meanwhile_is_not_computed_from_its_old_text(database: TestDatabase) {
+    let articles = database.articles().await;
+    let both = [("x", "A day like any other"), ("y", "Another such day")];
+    let batch = both.map(|(path, title)| titled(path, title));
+    store(&articles, &batch).await;
+    let bad_news = ["A terrible disaster kills dozens", "Dozens die in a war"];
+    for (is_catching_up, title) in [true, false].into_iter().zip(bad_news) {
+        if is_catching_up {
+            database
+                .execute("UPDATE articles SET headline = NULL")
+                .await;
+        }
+        let ((begun, has_begun), (let_go, go)) = (channel(), channel());
+        let (name, version) = ("held".to_owned(), "1".to_owned());
+        let held = database.articles().await.scored_by(Arc::new(Held {
+            model: ModelName { name, version },
+            begun,
+            go: Mutex::new(go),
+        }));
+        let computing = tokio::spawn(async move {
+            if is_catching_up {
+                held.catch_up(noon()).await.map(drop)
+            } else {
+                held.rescore(0, noon()).await.map(drop)
+            }
+        });
+        until("it begins", || async { has_begun.try_recv().is_ok() }).await;
+        store(&articles, &[titled("x", title)]).await;
+        drop(let_go);
+        computing.await.expect("no panic").expect("a batch");
+        let all = all(&articles).await;
+        let tone = |title: &str| {
+            let article = all.iter().find(|article| article.title == title);
+            let sentiment = article.and_then(|article| article.sentiment.clone());
+            sentiment.map(|sentiment| sentiment.model)
+        };
+        assert_eq!(tone("Another such day").as_deref(), Some("held"));
+        assert_eq!(tone(title).as_deref(), Some("vader"));
+    }
 }
