@@ -211,8 +211,10 @@ impl Articles {
         })
         .await?;
         let counted = within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_scalar(total_sql).bind(&sources).bind(category).bind(query.duplicates)
-                .bind(TOTAL_MAX + 1).fetch_one(pool).await)?)
+            Ok(
+                on_pool!(self.database, pool => sqlx::query_scalar(total_sql).bind(&sources).bind(category).bind(query.duplicates)
+                .bind(TOTAL_MAX + 1).fetch_one(pool).await)?,
+            )
         });
         // A list without its number is better than none.
         let counted: Option<i64> = match tokio::time::timeout(TOTAL_TIME, counted).await {

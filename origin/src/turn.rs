@@ -77,9 +77,8 @@ impl Turn {
         };
         loop {
             tokio::time::sleep(HELD_CHECK_INTERVAL).await;
-            let held = within(async {
-                Ok(sqlx::query("SELECT 1").execute(&mut **connection).await?)
-            });
+            let held =
+                within(async { Ok(sqlx::query("SELECT 1").execute(&mut **connection).await?) });
             if let Err(error) = held.await {
                 return error;
             }

@@ -49,10 +49,16 @@ macro_rules! article_columns {
 macro_rules! unless_duplicate {
     ($names:literal, $all:literal) => {
         concat!(
-            " AND (", $all, " OR a.duplicate_of IS NULL OR (",
-            "NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND r.source IN (", $names, ")) ",
+            " AND (",
+            $all,
+            " OR a.duplicate_of IS NULL OR (",
+            "NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND r.source IN (",
+            $names,
+            ")) ",
             "AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
-            "AND (r.published_at, r.id) < (a.published_at, a.id) AND r.source IN (", $names, "))))"
+            "AND (r.published_at, r.id) < (a.published_at, a.id) AND r.source IN (",
+            $names,
+            "))))"
         )
     };
 }
@@ -77,8 +83,12 @@ macro_rules! unless_duplicate_in_category {
 macro_rules! is_selected {
     ($names:literal, $words:literal) => {
         concat!(
-            "r.source IN (", $names, ") AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories rc ",
-            "WHERE rc.article_id = r.id AND rc.category IN (", $words, ")))"
+            "r.source IN (",
+            $names,
+            ") AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories rc ",
+            "WHERE rc.article_id = r.id AND rc.category IN (",
+            $words,
+            ")))"
         )
     };
 }

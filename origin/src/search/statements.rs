@@ -37,7 +37,8 @@ fn postgres(filters: &Filters) -> String {
         conditions("a", filters, sources),
         conditions("r", filters, sources),
     );
-    let unless_duplicate = unless_duplicate(filters, "r.search @@ (SELECT exact FROM asked)", &shown);
+    let unless_duplicate =
+        unless_duplicate(filters, "r.search @@ (SELECT exact FROM asked)", &shown);
     format!(
         "WITH RECURSIVE asked AS MATERIALIZED ( \
              SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
@@ -67,7 +68,8 @@ fn sqlite(filters: &Filters) -> String {
         conditions("a", filters, sources),
         conditions("r", filters, sources),
     );
-    let has_the_words = "r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2)";
+    let has_the_words =
+        "r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2)";
     let unless_duplicate = unless_duplicate(filters, has_the_words, &shown);
     // bm25 is the smaller the better.
     format!(

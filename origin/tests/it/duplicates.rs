@@ -261,7 +261,9 @@ async fn what_changes_without_telling_another_story_stays_in_its_group(database:
         store(&articles, source, &[titled(source, hours, HEADLINE)]).await;
     }
     database
-        .execute("UPDATE articles SET headline = 'something else that is not alike' WHERE source = 'a'")
+        .execute(
+            "UPDATE articles SET headline = 'something else that is not alike' WHERE source = 'a'",
+        )
         .await;
     let changed = NewArticle {
         description: Some("Another description".to_owned()),

@@ -123,7 +123,9 @@ async fn a_first_answer_voids_what_shows_the_stories_it_tells_too(database: Test
         title: "Harbour plan to be drawn up for the northern district".to_owned(),
         ..article(path, 0)
     };
-    store(&world.articles, &[titled("x")]).await.expect("stored");
+    store(&world.articles, &[titled("x")])
+        .await
+        .expect("stored");
     let dispatcher = world.dispatch(&cache);
     until("the cache is told", || async { cache.told().len() == 1 }).await;
     let first = store_of("b", &world.articles, &[titled("y")]).await;

@@ -153,7 +153,10 @@ async fn a_round_ends_though_an_answer_cannot_be_stored_and_keeps_to_the_schedul
         Script::new("good", Act::Give(vec![article("x", 0)])),
     ];
     let origin = TestOrigin::with(database, &sources, &[]).await;
-    let place = refresh(origin.address, "").await.header("location").to_owned();
+    let place = refresh(origin.address, "")
+        .await
+        .header("location")
+        .to_owned();
     let schedule = tokio::spawn(origin.schedule.run(chrono::Utc::now));
     until("the round is over", || async {
         get(origin.address, &place).await.json()["state"] == "done"
