@@ -471,7 +471,7 @@ async fn a_duplicate_stays_hidden_on_every_page(database: TestDatabase) {
     let shown = titled("shown", 0, "Volcano wakes after a hundred years", "x");
     let hidden = titled("hidden", 60, "Volcano wakes after hundred years", "x");
     let others = (0..505).map(|n| {
-        let title = format!("Volcano number {n} wakes");
+        let title = format!("Volcano number {n}");
         titled(&format!("other/{n}"), 10 + n, &title, "x")
     });
     let batch = std::iter::once(shown).chain(others).collect();
