@@ -63,12 +63,13 @@ pub use limit::Limiter;
 
 use crate::articles::Articles;
 use crate::config::Config;
-use crate::database::Database;
+use crate::database::{Database, DatabaseError};
 use crate::ingest::Ingest;
 use crate::reddit::Connections;
 use crate::refreshes::Refreshes;
 use crate::search::Search;
 use crate::subscriptions::Subscriptions;
+use crate::users::Deleted;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -144,6 +145,20 @@ impl App {
     /// The rounds that clients ask for, to be run by a schedule.
     pub fn refreshes(&self) -> &Refreshes {
         &self.refreshes
+    }
+
+    /// What users added, to be asked by a schedule of its own; `None` when there is no client to ask with.
+    pub fn subscriptions(&self) -> Option<&Arc<Subscriptions>> {
+        self.subscriptions.as_ref()
+    }
+
+    /// Deletes an account with all that hangs on it.
+    async fn delete_user(&self, user_id: i64) -> Result<Deleted, DatabaseError> {
+        let users = &self.people.users;
+        match &self.subscriptions {
+            Some(subscriptions) => subscriptions.delete_user(users, user_id).await,
+            None => users.delete(user_id).await,
+        }
     }
 
     /// How long articles may be kept.

@@ -23,6 +23,7 @@ use crate::database::{
     Connection, Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
 };
 use crate::outbox::{self, Outbox};
+use crate::personal::is_personal;
 use crate::sentiment::{Lexicon, Scorer};
 use crate::tag::Tag;
 use chrono::{DateTime, Utc};
@@ -38,6 +39,10 @@ use std::time::Duration;
 pub const TOTAL_MAX: i64 = 10_000;
 /// And for no longer than that.
 const TOTAL_TIME: Duration = Duration::from_secs(2);
+
+/// Articles of one personal source that are kept, the newest: several times what one answer brings, so that nothing that a feed
+/// still lists goes and comes again.
+const PERSONAL_ARTICLES_MAX: i64 = 500;
 
 /// What a source answered to a question, to be stored and remembered in one step.
 #[derive(Debug)]
@@ -152,7 +157,11 @@ impl Articles {
                 sqlx::query(touch).bind(json(&moved)?).bind(stored_at).execute(&mut *tx).await?;
                 sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
-                relinked = derived::write(connection, dialect, self.scoring.scorer(), (&written, &batch, stored_at), &known, &tones).await?;
+                let of_batch = (answer.source, &*written, &batch, stored_at);
+                relinked = derived::write(connection, dialect, self.scoring.scorer(), of_batch, &known, &tones).await?;
+            }
+            if is_personal(answer.source) && !written.is_empty() {
+                sqlx::query(self.sql.trim).bind(answer.source).bind(PERSONAL_ARTICLES_MAX).execute(&mut *tx).await?;
             }
             let change = Change { answer, first, before: before.as_deref(), written: &written, moved: &moved, relinked: &relinked };
             if let Some(row) = self.outbox.row(&change.outdated())? {
@@ -182,10 +191,11 @@ impl Articles {
         .await
     }
 
-    /// What is remembered of every question ever asked, in no order.
-    pub async fn asked(&self) -> Result<Vec<Asked>, DatabaseError> {
+    /// What is remembered of every question that these sources were ever asked, in no order.
+    pub async fn asked(&self, sources: &[&str]) -> Result<Vec<Asked>, DatabaseError> {
+        let sources = json(&sources)?;
         let rows: Vec<AskedRow> = within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_as(self.sql.asked).fetch_all(pool).await)?)
+            Ok(on_pool!(self.database, pool => sqlx::query_as(self.sql.asked).bind(&sources).fetch_all(pool).await)?)
         })
         .await?;
         Ok(rows.into_iter().map(Asked::from).collect())
@@ -304,6 +314,14 @@ pub(crate) fn article_columns(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => POSTGRES.columns,
         Dialect::Sqlite => SQLITE.columns,
+    }
+}
+
+/// Has whoever writes or deletes articles wait for those who do, to the end of the transaction.
+pub(crate) fn take_turns(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => POSTGRES.take_turns,
+        Dialect::Sqlite => SQLITE.take_turns,
     }
 }
 

@@ -7,10 +7,12 @@
 //! leaves cancels nothing, and identical questions that come meanwhile wait for the one that is under way. A source that fails is
 //! a state in the report; only the database's failure is an error. After a failure a source is left in peace for a while.
 
+mod added;
 mod flight;
 mod outcome;
 mod round;
 
+pub use added::AddedRound;
 pub use outcome::{Failure, SourceReport, State};
 pub use round::{Asking, Round, Scope};
 
@@ -54,7 +56,7 @@ pub struct Ingest {
     /// When the set of enabled sources was last another one.
     enabled_at: OnceLock<DateTime<Utc>>,
     flights: Flights,
-    /// Feeds that users added, asked by the schedule beside the enabled sources.
+    /// Feeds that users added, asked by rounds of their own.
     subscriptions: OnceLock<Arc<Subscriptions>>,
 }
 
@@ -83,7 +85,12 @@ impl Ingest {
         &self.sources
     }
 
-    /// Has the schedule ask what users added too.
+    /// Their names.
+    pub fn names(&self) -> Vec<&str> {
+        self.sources.iter().map(|source| source.name()).collect()
+    }
+
+    /// Has `tick_added` ask what users added.
     pub fn subscribe(&self, subscriptions: Arc<Subscriptions>) {
         let _ = self.subscriptions.set(subscriptions);
     }
@@ -127,7 +134,8 @@ impl Ingest {
         now: DateTime<Utc>,
     ) -> Result<Vec<SourceReport>, DatabaseError> {
         let begun = Instant::now();
-        let remembered = self.articles.asked().await?;
+        // Of all enabled ones: each may have changed what is shown beside another's.
+        let remembered = self.articles.asked(&self.names()).await?;
         let chosen = self
             .sources
             .iter()

@@ -16,6 +16,7 @@ pub mod http;
 pub mod ingest;
 pub mod log;
 pub mod outbox;
+pub mod personal;
 pub mod preferences;
 pub mod reddit;
 pub mod refreshes;

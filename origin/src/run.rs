@@ -8,7 +8,7 @@ use crate::discipline::Ledger;
 use crate::http::Larder;
 use crate::ingest::Ingest;
 use crate::outbox::{Dispatcher, Outbox};
-use crate::schedule::Schedule;
+use crate::schedule::{AddedSchedule, Schedule};
 use crate::turn::{Turn, Work};
 use crate::{health, sentiment, serve};
 use anyhow::{Context, bail};
@@ -92,6 +92,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         background.spawn(catch_up(database.clone(), Arc::clone(&articles)));
         let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
         background.spawn(schedule.run(Utc::now));
+        if let Some(subscriptions) = app.subscriptions() {
+            let interval = config.refresh_interval;
+            let added = AddedSchedule::new(&database, &ingest, subscriptions, interval);
+            background.spawn(added.run(Utc::now));
+        }
         if let Some(cache) = cache {
             background.spawn(Dispatcher::new(&outbox, cache).run(Utc::now));
         }

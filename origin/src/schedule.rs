@@ -2,6 +2,12 @@
 //!
 //! Which questions are due is `ingest`'s matter, and read from the database: a replica that takes its turn after another finds
 //! nothing left to do. So rounds may come often; each question is asked about once in the interval.
+//!
+//! What users added has a schedule of its own (`added`), which keeps nobody waiting.
+
+mod added;
+
+pub use added::AddedSchedule;
 
 use crate::database::{Database, DatabaseError};
 use crate::ingest::{Ingest, Scope};
@@ -66,7 +72,7 @@ impl Schedule {
                 }
                 match self.round(&now).await? {
                     Tried::Busy if self.refreshes.any_waits().await? => Ok(TURN_RETRY),
-                    Tried::Busy | Tried::Done => Ok(jittered(self.between_rounds())),
+                    Tried::Busy | Tried::Done => Ok(jittered(between_rounds(self.interval))),
                 }
             };
             let tried: Result<Duration, DatabaseError> = tried.await;
@@ -119,11 +125,11 @@ impl Schedule {
         turn.end().await;
         Ok(Tried::Done)
     }
+}
 
-    fn between_rounds(&self) -> Duration {
-        let share = self.interval.map(|interval| interval / ROUNDS_PER_INTERVAL);
-        share.unwrap_or(BETWEEN_ROUNDS_MAX).min(BETWEEN_ROUNDS_MAX)
-    }
+fn between_rounds(interval: Option<Duration>) -> Duration {
+    let share = interval.map(|interval| interval / ROUNDS_PER_INTERVAL);
+    share.unwrap_or(BETWEEN_ROUNDS_MAX).min(BETWEEN_ROUNDS_MAX)
 }
 
 /// Replicas that were started together need not come together.

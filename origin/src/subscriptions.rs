@@ -2,25 +2,28 @@
 //!
 //! Must stay true: what a user names is only ever fetched through a client that connects to public addresses (and to networks that
 //! the operator permits), on every connect and every redirect. Two users' same feed is one source and one poll. Such a source has
-//! a name of its own kind, so that nothing a user adds mixes with what the operator has chosen for everybody.
+//! a name of its own kind (`personal`), so that nothing a user adds mixes with what the operator has chosen for everybody. What no
+//! user names any more goes, with all that is remembered of it (`clear`).
+
+mod clear;
 
 use crate::article::hex;
 use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
 use crate::discipline::{Gate, Ledger, Rules};
 use crate::http::{ClientFault, Forbidden, Guard, HttpClient};
+use crate::personal::source_name;
 use crate::source::Source;
-use crate::source::feed::{FeedSource, name_of};
+use crate::source::feed::FeedSource;
+use crate::users::{Deleted, Users};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use url::Url;
 
-/// What the names of these sources begin with.
-const KIND: &str = "user-feed";
 /// Longest address taken, in bytes.
 const URL_BYTES_MAX: usize = 2_048;
 
@@ -74,7 +77,7 @@ const INSERT: &str = "INSERT INTO user_feeds (user_id, url, url_hash, source, ad
     RETURNING id, url, source, added_at";
 const ALL: &str = "SELECT min(url) FROM user_feeds GROUP BY url_hash";
 const NAMES: &str = "SELECT source FROM user_feeds WHERE user_id = $1 ORDER BY source";
-const REMOVE: &str = "DELETE FROM user_feeds WHERE id = $1 AND user_id = $2";
+const REMOVE: &str = "DELETE FROM user_feeds WHERE id = $1 AND user_id = $2 RETURNING source";
 
 impl Subscriptions {
     /// `permitted` are networks that may be asked though they are not public.
@@ -174,14 +177,25 @@ impl Subscriptions {
         .await
     }
 
-    /// Takes a feed from a user; false when the user has none with this identifier. Its articles stay until they are cleared away.
+    /// Takes a feed from a user; false when the user has none with this identifier. What nobody else has added goes with it.
     pub async fn remove(&self, user_id: i64, id: i64) -> Result<bool, DatabaseError> {
-        within(async {
-            let removed = on_pool!(self.database, pool => sqlx::query(REMOVE).bind(id).bind(user_id).execute(pool).await
-                .map(|removed| removed.rows_affected()))?;
-            Ok(removed > 0)
+        let removed: Option<String> = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_scalar(REMOVE).bind(id).bind(user_id).fetch_optional(pool).await)?)
         })
-        .await
+        .await?;
+        let Some(source) = removed else {
+            return Ok(false);
+        };
+        self.forget(&[source]).await;
+        Ok(true)
+    }
+
+    /// Deletes an account, and then what no other user has added.
+    pub async fn delete_user(&self, users: &Users, user_id: i64) -> Result<Deleted, DatabaseError> {
+        let sources = self.names(user_id).await?;
+        let deleted = users.delete(user_id).await?;
+        self.forget(&sources).await;
+        Ok(deleted)
     }
 
     /// The sources that all users' feeds are, each once.
@@ -190,27 +204,18 @@ impl Subscriptions {
             Ok(on_pool!(self.database, pool => sqlx::query_scalar(ALL).fetch_all(pool).await)?)
         })
         .await?;
+        let wanted: HashSet<&str> = urls.iter().map(String::as_str).collect();
         self.sources
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|url, _| urls.contains(url));
+            .retain(|url, _| wanted.contains(url.as_str()));
         let urls = urls.iter().filter_map(|url| Url::parse(url).ok());
         Ok(urls.map(|url| self.source(&url)).collect())
     }
 }
 
-/// Whether a source of that name is some user's, and so nothing for everybody.
-pub fn is_personal(source: &str) -> bool {
-    source
-        .strip_prefix(KIND)
-        .is_some_and(|rest| rest.starts_with(':'))
-}
-
-/// With a piece of its hash in any case: schemes and queries tell feeds apart, and queries may let a subscriber in.
 fn name(url: &Url) -> String {
-    let name = name_of(KIND, url);
-    let name = name.split('~').next().unwrap_or_default();
-    format!("{name}~{}", hash(url).get(..12).unwrap_or_default())
+    source_name(&hash(url))
 }
 
 fn hash(url: &Url) -> String {
@@ -220,32 +225,23 @@ fn hash(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::personal::is_personal;
 
     fn named(text: &str) -> String {
         name(&Url::parse(text).expect("a URL"))
     }
 
     #[test]
-    fn names_tell_all_addresses_apart_and_show_no_query() {
-        let one = named("https://feeds.example/rss?token=s3cret");
-        assert!(is_personal(&one) && !one.contains("s3cret"), "{one}");
-        assert_ne!(one, named("https://feeds.example/rss?token=other"));
+    fn names_tell_all_addresses_apart_and_show_nothing_of_them() {
+        let one = named("https://feeds.example/s3cret/rss?token=s3cret");
+        assert!(is_personal(&one), "{one}");
+        for piece in ["feeds", "example", "s3cret", "rss", "/", "?"] {
+            assert!(!one.replace("user-feed:", "").contains(piece), "{one}");
+        }
+        assert_ne!(one, named("https://feeds.example/s3cret/rss?token=other"));
         assert_ne!(
             named("https://feeds.example/rss"),
             named("http://feeds.example/rss")
         );
-    }
-
-    #[test]
-    fn what_the_operator_has_chosen_is_nobodys_own() {
-        for name in [
-            "newsapi",
-            "feed:feeds.example/rss",
-            "sample",
-            "user-feedback",
-            "",
-        ] {
-            assert!(!is_personal(name), "{name}");
-        }
     }
 }

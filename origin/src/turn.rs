@@ -17,6 +17,8 @@ const HELD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 pub enum Work {
     /// Asking the sources by schedule.
     Round,
+    /// Asking what users added, and clearing away what nobody wants any more.
+    Added,
     /// Scoring what an earlier model or none has scored.
     Backfill,
 }
@@ -34,6 +36,7 @@ impl Work {
         match self {
             Self::Round => 0x6c61_7264_6572_0001,
             Self::Backfill => 0x6c61_7264_6572_0002,
+            Self::Added => 0x6c61_7264_6572_0003,
         }
     }
 
@@ -41,6 +44,7 @@ impl Work {
         match self {
             Self::Round => "round",
             Self::Backfill => "backfill",
+            Self::Added => "added",
         }
     }
 }

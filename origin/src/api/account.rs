@@ -22,7 +22,7 @@ pub(super) async fn me(caller: Caller, RawQuery(query): RawQuery) -> Result<Resp
     private_json(&caller.user)
 }
 
-/// Deletes the account with all that hangs on it: sessions, preferences, messages and what is connected.
+/// Deletes the account with all that hangs on it: sessions, preferences, messages, feeds and what only those brought.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Extension(Now(now)): Extension<Now>,
@@ -31,7 +31,7 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     reddit::forget(&app, caller.user.id, now).await?;
-    let deleted = app.people.users.delete(caller.user.id).await?;
+    let deleted = app.delete_user(caller.user.id).await?;
     Ok(messages::voiding_after(
         deleted,
         private(StatusCode::NO_CONTENT),

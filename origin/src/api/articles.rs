@@ -6,7 +6,7 @@ use super::params::ParameterFault;
 use super::{App, cursor, identifier, params};
 use crate::articles::{Article, PageQuery};
 use crate::ingest::{SourceReport, State as SourceState, Wanted};
-use crate::subscriptions::is_personal;
+use crate::personal::is_personal;
 use crate::tag::Tag;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Articles looked at for one page.
 const LOOKED_AT_MAX: usize = 1000;
+/// Articles that are read at once, however few are shown: else a short page of much that is muted costs a statement for each.
+const BATCH_MIN: u16 = 100;
 
 #[derive(Serialize)]
 struct Feed {
@@ -64,6 +66,7 @@ pub(super) async fn page(
     let sources: Vec<String> = enabled.chain(own).filter(is_wished).collect();
     let mut articles: Vec<Article> = Vec::new();
     let mut looked_at = 0;
+    let batch_max = batch_max(limit);
     loop {
         let batch = app
             .articles
@@ -71,10 +74,10 @@ pub(super) async fn page(
                 sources: &sources,
                 categories: &wishes.categories,
                 after,
-                limit,
+                limit: batch_max,
             })
             .await?;
-        let is_last = batch.len() < usize::from(limit);
+        let is_last = batch.len() < usize::from(batch_max);
         for article in batch {
             looked_at += 1;
             after = Some(Position {
@@ -102,6 +105,24 @@ pub(super) async fn page(
         }
         if looked_at >= LOOKED_AT_MAX {
             return Ok((articles, after));
+        }
+    }
+}
+
+/// How many articles are read at once for a page of so many.
+fn batch_max(limit: u16) -> u16 {
+    limit.max(BATCH_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_costs_ten_statements_at_most_however_short_it_is() {
+        for limit in [1, 2, 20, 99, 100] {
+            let statements = LOOKED_AT_MAX.div_ceil(usize::from(batch_max(limit)));
+            assert!(statements <= 10, "{limit}: {statements}");
         }
     }
 }

@@ -92,7 +92,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
     let counts = app.articles.counts().await?;
-    let asked = app.articles.asked().await?;
+    let asked = app.articles.asked(&app.ingest.names()).await?;
     let ledger = Ledger::new(&app.database);
     let records = ledger.records().await?;
     let mut sources = Vec::new();

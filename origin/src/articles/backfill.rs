@@ -2,12 +2,13 @@
 //! later. In batches, each in a transaction of its own; what is left after an interruption is found again by what is missing.
 
 use super::Articles;
-use super::derived::{self, statements};
+use super::derived::{self, Words, statements};
 use super::scoring::OwnedText;
 use crate::article::{language_of, title};
 use crate::database::{Connection, DatabaseError, json, on_pool, stored_time, within};
 use crate::duplicates::{Changed, link};
 use crate::outbox;
+use crate::personal::is_personal;
 use crate::tag::Tag;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -37,6 +38,7 @@ struct DerivedInput {
 #[derive(PartialEq, sqlx::FromRow)]
 struct Unscored {
     id: i64,
+    source: String,
     title: String,
     description: Option<String>,
     language: Option<String>,
@@ -89,14 +91,21 @@ impl Articles {
                 let changed = of(&missing, changed.into_iter(), |article| article.id);
                 let connection = &mut Connection::from(&mut *tx);
                 derived::write_scores(connection, dialect, self.scoring.scorer(), &scores, now).await?;
-                let texts = rows.iter().map(|row| (row.title.as_str(), row.description.as_deref()));
+                let texts = rows.iter().map(|row| Words {
+                    source: &row.source,
+                    title: &row.title,
+                    description: row.description.as_deref(),
+                });
                 derived::write_words(connection, dialect, texts).await?;
                 let linked = link(connection, dialect, &changed, now).await?;
-                let ids = missing.into_iter().chain(linked);
-                if let Some(row) = self.outbox.row(&ids.map(Tag::article).collect())? {
+                let shared = rows.iter().filter(|row| missing.contains(&row.id) && !is_personal(&row.source));
+                let tags: BTreeSet<Tag> = shared.map(|row| row.id).chain(linked).map(Tag::article).collect();
+                if let Some(row) = self.outbox.row(&tags)? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
-                sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
+                if !tags.is_empty() {
+                    sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
+                }
                 tx.commit().await?;
                 Ok(())
             })
@@ -154,10 +163,14 @@ impl Articles {
                 let connection = &mut Connection::from(&mut *tx);
                 derived::write_scores(connection, dialect, self.scoring.scorer(), &scores, now).await?;
                 sqlx::query(sql.touch).bind(&ids).bind(now).execute(&mut *tx).await?;
-                if let Some(row) = self.outbox.row(&same.into_iter().map(Tag::article).collect())? {
+                let shared = rows.iter().filter(|row| same.contains(&row.id) && !is_personal(&row.source));
+                let tags: BTreeSet<Tag> = shared.map(|row| Tag::article(row.id)).collect();
+                if let Some(row) = self.outbox.row(&tags)? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
-                sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
+                if !tags.is_empty() {
+                    sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
+                }
                 tx.commit().await?;
                 Ok(())
             })

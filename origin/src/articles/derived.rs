@@ -10,6 +10,7 @@ use crate::database::{
     Connection, Database, DatabaseError, Dialect, json, on_connection, on_pool, within,
 };
 use crate::duplicates::{Changed, link, touch_shown};
+use crate::personal::is_personal;
 use crate::search::worth_remembering;
 use crate::sentiment::{Score, Scorer};
 use chrono::{DateTime, Utc};
@@ -133,7 +134,7 @@ pub(super) async fn write(
     connection: &mut Connection<'_>,
     dialect: Dialect,
     scorer: &dyn Scorer,
-    (written, batch, at): (&[i64], &Batch<'_>, DateTime<Utc>),
+    (source, written, batch, at): (&str, &[i64], &Batch<'_>, DateTime<Utc>),
     known: &BTreeMap<i64, Known>,
     tones: &Tones,
 ) -> Result<Vec<i64>, DatabaseError> {
@@ -147,9 +148,11 @@ pub(super) async fn write(
     });
     let scores: Vec<(i64, Option<Score>)> = scores.collect();
     write_scores(connection, dialect, scorer, &scores, at).await?;
-    let texts = batch
-        .latest()
-        .map(|(_, article)| (article.title.as_str(), article.description.as_deref()));
+    let texts = batch.latest().map(|(_, article)| Words {
+        source,
+        title: &article.title,
+        description: article.description.as_deref(),
+    });
     write_words(connection, dialect, texts).await?;
     let known = |row: &ChangedRow| known.get(&row.article.id);
     let shown_otherwise: Vec<i64> = changed
@@ -195,14 +198,22 @@ pub(super) async fn write_scores(
     Ok(())
 }
 
-/// Adds the words that nobody has written before.
+/// Whose words may be new.
+pub(super) struct Words<'a> {
+    pub(super) source: &'a str,
+    pub(super) title: &'a str,
+    pub(super) description: Option<&'a str>,
+}
+
+/// Adds the words that nobody has written before. Those of personal sources are nobody else's to be told.
 pub(super) async fn write_words<'a>(
     connection: &mut Connection<'_>,
     dialect: Dialect,
-    texts: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    texts: impl Iterator<Item = Words<'a>>,
 ) -> Result<(), DatabaseError> {
     let words: BTreeSet<String> = texts
-        .flat_map(|(title, description)| [Some(title), description])
+        .filter(|text| !is_personal(text.source))
+        .flat_map(|text| [Some(text.title), text.description])
         .flatten()
         .flat_map(worth_remembering)
         .collect();
@@ -262,9 +273,9 @@ macro_rules! statements {
                 // Else somebody has stored it anew meanwhile, and computed it.
                 "AND articles.headline IS NULL RETURNING articles.id"
             ),
-            texts_of: concat!("SELECT id, title, description, language FROM articles WHERE id IN (", $ids, ")"),
+            texts_of: concat!("SELECT id, source, title, description, language FROM articles WHERE id IN (", $ids, ")"),
             touch: concat!("UPDATE articles SET updated_at = $2 WHERE updated_at < $2 AND id IN (", $ids, ")"),
-            unscored: "SELECT a.id, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
+            unscored: "SELECT a.id, a.source, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
                 (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id AND s.model = $2 AND s.version = $3) \
                 ORDER BY a.id LIMIT $4",
         }

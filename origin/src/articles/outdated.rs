@@ -3,9 +3,12 @@
 //! The first answer to a question is a case of its own: whoever asks for a list that needs it has waited for it, so no list of
 //! that kind can have been made before; and the one that is being made of it right now must not be voided as it leaves. Unless the
 //! answer tells stories that other articles tell too: these stand in lists that were made before.
+//!
+//! What is one person's own is in no answer that a cache keeps: it makes nothing out of date, and nothing shown has changed.
 
 use super::Answer;
 use crate::article::Category;
+use crate::personal::is_personal;
 use crate::tag::Tag;
 use std::collections::BTreeSet;
 
@@ -26,14 +29,20 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether readers can see it.
+    /// Whether all readers can see it.
     pub(super) fn is_shown(&self) -> bool {
+        if is_personal(self.answer.source) {
+            return false;
+        }
         self.has_articles() || self.first || self.before != Some(self.answer.outcome)
     }
 
     /// The tags of the answers that it makes out of date.
     pub(super) fn outdated(&self) -> BTreeSet<Tag> {
         let mut tags = BTreeSet::new();
+        if is_personal(self.answer.source) {
+            return tags;
+        }
         if self.has_articles() {
             // The list that is being made of a first answer shows them: it must not go with them.
             let named = if self.first { Tag::page } else { Tag::article };
@@ -125,6 +134,26 @@ mod tests {
         ];
         assert_eq!(change.outdated(), expected.into());
         assert!(change.is_shown());
+    }
+
+    #[test]
+    fn what_is_somebodys_own_voids_nothing() {
+        let own = Answer {
+            source: "user-feed:0f",
+            ..answer(None, false, "ok")
+        };
+        for (first, before) in [(true, None), (false, Some("timeout")), (false, Some("ok"))] {
+            let change = Change {
+                answer: &own,
+                first,
+                before,
+                written: &[7],
+                moved: &[8],
+                relinked: &[9],
+            };
+            assert_eq!(change.outdated(), BTreeSet::new());
+            assert!(!change.is_shown());
+        }
     }
 
     #[test]

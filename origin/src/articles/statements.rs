@@ -1,6 +1,8 @@
 //! The statements, written once for both databases. Where the dialects differ, the word is an argument of the macro:
 //! how a JSON parameter becomes rows. Both understand `$1`, upserts, row values, `string_agg` and `IS DISTINCT FROM`.
 
+use crate::personal::not_personal;
+
 /// The statements in one dialect.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -12,6 +14,8 @@ pub(super) struct Statements {
     pub(super) remember: &'static str,
     pub(super) all_changed: &'static str,
     pub(super) asked: &'static str,
+    /// Takes away what is older than the newest $2 articles of the source $1.
+    pub(super) trim: &'static str,
     pub(super) page: &'static str,
     pub(super) page_of_category: &'static str,
     pub(super) total: &'static str,
@@ -37,7 +41,7 @@ macro_rules! article_columns {
             "(SELECT CAST(", $object, "('score', s.score, 'label', s.label, 'model', s.model) AS text) ",
             "FROM article_sentiments s WHERE s.article_id = a.id ORDER BY s.scored_at DESC LIMIT 1) AS sentiment, ",
             "(SELECT CAST(", $array, "(", $object, "('id', d.id, 'source', d.source, 'outlet', d.outlet, 'url', d.url)) AS text) ",
-            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE o.duplicate_of = a.id AND o.source NOT LIKE 'user-feed:%' ",
+            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE o.duplicate_of = a.id AND ", not_personal!("o.source"), " ",
             "ORDER BY o.published_at, o.id LIMIT 10) d) AS also_at"
         )
     };
@@ -174,7 +178,13 @@ macro_rules! statements {
                 changed_at = CASE WHEN $7 > changed_at THEN $7 ELSE changed_at END WHERE source = $1 AND category = $2",
             // The lists of all sources are shown otherwise.
             all_changed: "UPDATE questions SET changed_at = $1 WHERE changed_at < $1",
-            asked: "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions",
+            asked: concat!(
+                "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions ",
+                "WHERE source IN (", $names, ")"
+            ),
+            // As many at a time as a batch may have brought, and some.
+            trim: "DELETE FROM articles WHERE id IN \
+                (SELECT id FROM articles WHERE source = $1 ORDER BY published_at DESC, id DESC LIMIT 1000 OFFSET $2)",
             page: concat!(
                 "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names, "$6"),
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"

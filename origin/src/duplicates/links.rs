@@ -3,9 +3,13 @@
 //! Runs in the transaction that stores the articles. Writers take turns (`Articles::store` sees to that), so nobody links to an
 //! article that somebody else is making a duplicate at the same time. Headlines are compared with those only that are shown: a
 //! group can't drift away from what its readers see.
+//!
+//! Articles of personal sources take no part, neither as the new one nor as the one that was there: what one user adds must not
+//! decide what others are shown.
 
 use super::{Headline, Member, WINDOW_MAX, elect, is_comparable, is_same_story};
 use crate::database::{Connection, DatabaseError, Dialect, json, on_connection, stored_time};
+use crate::personal::{is_personal, not_personal};
 use crate::search::{is_stop_word, week};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -74,11 +78,15 @@ pub(crate) async fn link(
     changed: &[Changed],
     now: DateTime<Utc>,
 ) -> Result<Vec<i64>, DatabaseError> {
+    let shared = changed
+        .iter()
+        .filter(|article| !is_personal(&article.source));
+    let changed: Vec<Changed> = shared.cloned().collect();
     if changed.is_empty() {
         return Ok(Vec::new());
     }
     let sql = statements(dialect);
-    let changed = &with_followers(connection, dialect, changed).await?;
+    let changed = with_followers(connection, dialect, changed).await?;
     let ids: Vec<i64> = changed.iter().map(|article| article.id).collect();
     let ids_json = json(&ids)?;
     let (before, same_url): (Pairs, Pairs) = on_connection!(connection, c => {
@@ -99,7 +107,7 @@ pub(crate) async fn link(
         });
     }
     let mut pairs = same_url;
-    pairs.extend(same_headline(changed, &candidates));
+    pairs.extend(same_headline(&changed, &candidates));
     let touched: BTreeSet<i64> = pairs
         .iter()
         .flat_map(|(one, other)| [*one, *other])
@@ -145,7 +153,7 @@ pub(crate) async fn touch_shown(
 async fn with_followers(
     connection: &mut Connection<'_>,
     dialect: Dialect,
-    changed: &[Changed],
+    changed: Vec<Changed>,
 ) -> Result<Vec<Changed>, DatabaseError> {
     let ids: BTreeSet<i64> = changed.iter().map(|article| article.id).collect();
     let ids_json = json(&ids)?;
@@ -155,7 +163,7 @@ async fn with_followers(
     let followers = followers
         .into_iter()
         .filter(|article| !ids.contains(&article.id));
-    Ok(changed.iter().cloned().chain(followers).collect())
+    Ok(changed.into_iter().chain(followers).collect())
 }
 
 fn same_headline(changed: &[Changed], candidates: &[Candidate]) -> Vec<(i64, i64)> {
@@ -309,11 +317,11 @@ struct Statements {
 }
 
 macro_rules! statements {
-    (ids: $ids:literal, candidates: $candidates:literal, links: $links:literal $(,)?) => {
+    (ids: $ids:literal, candidates: $candidates:expr, links: $links:literal $(,)?) => {
         Statements {
             followers: concat!(
-                "SELECT id, source, outlet, headline, published_at FROM articles WHERE duplicate_of IS NOT NULL ",
-                "AND headline IS NOT NULL AND duplicate_of IN (", $ids, ") ORDER BY published_at, id LIMIT $2"
+                "SELECT id, source, outlet, headline, published_at FROM articles WHERE duplicate_of IS NOT NULL AND ",
+                not_personal!("source"), " AND headline IS NOT NULL AND duplicate_of IN (", $ids, ") ORDER BY published_at, id LIMIT $2"
             ),
             linked: concat!(
                 "SELECT id, duplicate_of FROM articles WHERE duplicate_of IS NOT NULL AND id IN (", $ids, ")"
@@ -322,8 +330,8 @@ macro_rules! statements {
                 "UPDATE articles SET duplicate_of = NULL WHERE duplicate_of IS NOT NULL AND id IN (", $ids, ")"
             ),
             same_url: concat!(
-                "SELECT x.id, y.id FROM articles x JOIN articles y ON y.url_hash = x.url_hash AND y.source <> x.source ",
-                "WHERE x.id IN (", $ids, ")"
+                "SELECT x.id, y.id FROM articles x JOIN articles y ON y.url_hash = x.url_hash AND y.source <> x.source AND ",
+                not_personal!("y.source"), " WHERE x.id IN (", $ids, ")"
             ),
             candidates: $candidates,
             groups: concat!(
@@ -337,7 +345,8 @@ macro_rules! statements {
             ),
             touch: concat!("UPDATE articles SET updated_at = $2 WHERE updated_at < $2 AND id IN (", $ids, ")"),
             shown: concat!(
-                "SELECT DISTINCT duplicate_of FROM articles WHERE duplicate_of IS NOT NULL AND id IN (", $ids, ")"
+                "SELECT DISTINCT duplicate_of FROM articles WHERE duplicate_of IS NOT NULL AND ",
+                not_personal!("source"), " AND id IN (", $ids, ")"
             ),
         }
     };
@@ -346,7 +355,7 @@ macro_rules! statements {
 fn statements(dialect: Dialect) -> &'static Statements {
     static POSTGRES: Statements = statements! {
         ids: "SELECT CAST(jsonb_array_elements_text(CAST($1 AS jsonb)) AS bigint)",
-        candidates: "SELECT i.id AS of_id, c.id, c.source, c.outlet, c.headline, c.published_at \
+        candidates: concat!("SELECT i.id AS of_id, c.id, c.source, c.outlet, c.headline, c.published_at \
             FROM jsonb_to_recordset(CAST($1 AS jsonb)) AS i (id bigint, query text, since timestamptz, until timestamptz, \
                 first_week integer, last_week integer) \
             CROSS JOIN LATERAL ( \
@@ -356,20 +365,20 @@ fn statements(dialect: Dialect) -> &'static Statements {
                     SELECT n.id, n.source, n.outlet, n.headline, n.published_at FROM articles n \
                     WHERE n.search @@ to_tsquery('english', i.query) AND n.week = w.week AND n.id <> i.id \
                     AND n.duplicate_of IS NULL AND n.headline IS NOT NULL AND n.published_at BETWEEN i.since AND i.until \
-                    ORDER BY n.published_at, n.id LIMIT $2) a \
-                LIMIT $2) c",
+                    AND ", not_personal!("n.source"), " ORDER BY n.published_at, n.id LIMIT $2) a \
+                LIMIT $2) c"),
         links: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (id bigint, duplicate_of bigint)",
     };
     static SQLITE: Statements = statements! {
         ids: "SELECT value FROM json_each($1)",
-        candidates: "SELECT of_id, id, source, outlet, headline, published_at FROM ( \
+        candidates: concat!("SELECT of_id, id, source, outlet, headline, published_at FROM ( \
                 SELECT i.value ->> 'id' AS of_id, n.id, n.source, n.outlet, n.headline, n.published_at, \
                 row_number() OVER (PARTITION BY i.key ORDER BY n.published_at, n.id) AS place \
                 FROM json_each($1) i CROSS JOIN articles_search s ON s.articles_search MATCH (i.value ->> 'query') \
                 CROSS JOIN articles n ON n.id = s.rowid \
                 WHERE n.id <> i.value ->> 'id' AND n.duplicate_of IS NULL AND n.headline IS NOT NULL \
-                AND n.published_at BETWEEN i.value ->> 'since' AND i.value ->> 'until') \
-            WHERE place <= $2",
+                AND n.published_at BETWEEN i.value ->> 'since' AND i.value ->> 'until' AND ", not_personal!("n.source"), ") \
+            WHERE place <= $2"),
         links: "(SELECT value ->> 'id' AS id, value ->> 'duplicate_of' AS duplicate_of FROM json_each($1)) AS i",
     };
     match dialect {

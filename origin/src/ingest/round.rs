@@ -2,7 +2,8 @@
 //!
 //! Known questions are those that somebody has asked before, and each source's news whatever their category. Sources are asked side
 //! by side, the questions to one of them one after the other, the longest unasked first; a source that has no request left is asked
-//! no further. What is due is decided by `due`, a function of values.
+//! no further. What is due is decided by `due`, a function of values. What users added is not asked here, but in `added`: their feeds,
+//! however many and slow, must not keep the operator's news waiting, nor stand in a report that anybody may read.
 
 use super::Ingest;
 use super::flight::Question;
@@ -16,9 +17,6 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Feeds of users that are asked at the same time.
-const SUBSCRIBED_AT_ONCE_MAX: usize = 8;
 
 /// Which questions a round puts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,43 +46,34 @@ pub struct Round {
 impl Round {
     /// How many questions failed.
     pub fn failed(&self) -> usize {
-        let is_failure = |asking: &&Asking| !matches!(asking.outcome, "ok" | "empty");
-        self.asked.iter().filter(is_failure).count()
+        self.asked
+            .iter()
+            .filter(|asking| asking.is_failure())
+            .count()
+    }
+}
+
+impl Asking {
+    pub(super) fn is_failure(&self) -> bool {
+        !matches!(self.outcome, "ok" | "empty")
     }
 }
 
 impl Ingest {
-    /// One round. A source that fails, or whose answer can't be stored, is a line of the result. Only when what is known can't be
-    /// read there is none.
+    /// One round of the enabled sources. A source that fails, or whose answer can't be stored, is a line of the result. Only when
+    /// what is known can't be read there is none.
     pub async fn tick(
         self: &Arc<Self>,
         scope: Scope,
         now: DateTime<Utc>,
     ) -> Result<Round, DatabaseError> {
         let begun = Instant::now();
-        let remembered = self.articles.asked().await?;
-        let subscribed = match self.subscriptions.get() {
-            Some(subscriptions) => subscriptions.sources().await?,
-            None => Vec::new(),
-        };
-        // The enabled sources all at once; of what users add there may be any number.
-        let enabled = join_all(
-            self.sources
-                .iter()
-                .map(|source| self.round_of(source, &remembered, scope, begun, now)),
-        );
-        let added = async {
-            let mut rounds = Vec::new();
-            for some in subscribed.chunks(SUBSCRIBED_AT_ONCE_MAX) {
-                let some = some
-                    .iter()
-                    .map(|source| self.round_of(source, &remembered, scope, begun, now));
-                rounds.extend(join_all(some).await);
-            }
-            rounds
-        };
-        let (mut rounds, added) = futures_util::future::join(enabled, added).await;
-        rounds.extend(added);
+        let remembered = self.articles.asked(&self.names()).await?;
+        let rounds = self
+            .sources
+            .iter()
+            .map(|source| self.round_of(source, &remembered, scope, begun, now));
+        let rounds = join_all(rounds).await;
         Ok(Round {
             asked: rounds.into_iter().flatten().collect(),
         })
@@ -109,7 +98,7 @@ impl Ingest {
         self.ask_in_turn(source, questions, scope, begun, now).await
     }
 
-    async fn ask_in_turn(
+    pub(super) async fn ask_in_turn(
         self: &Arc<Self>,
         source: &Arc<dyn Source>,
         questions: Vec<Question>,
@@ -170,7 +159,7 @@ fn known<'a>(source: &dyn Source, remembered: &'a [Asked]) -> Vec<(Question, Opt
 }
 
 /// The questions whose time has come, the longest unasked first.
-fn due(
+pub(super) fn due(
     source: &dyn Source,
     remembered: &[Asked],
     interval: Duration,

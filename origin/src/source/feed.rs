@@ -17,6 +17,7 @@ use super::{Batch, Query, Source, SourceError};
 use crate::article::text::{NAME_CHARS_MAX, clean};
 use crate::discipline::{Ask, Gate, Request, Validators};
 use crate::http::{Answer, Redirects};
+use crate::personal::{is_personal, poll_key};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{
@@ -42,7 +43,7 @@ const TURN: TimeDelta = TimeDelta::minutes(1);
 pub struct FeedSource {
     gate: Gate,
     url: Url,
-    /// What it is known by in the database, where no address is kept that could let a subscriber in.
+    /// What its polls are known by in the database, where no address is kept that could let a subscriber in.
     url_hash: String,
     poll_interval_min: Duration,
     /// What the last fetch leaves to be remembered when its articles are stored; of an earlier one nothing.
@@ -65,9 +66,13 @@ impl FeedSource {
     /// The feed at that address; user info in it becomes basic authentication. The gate bears its name.
     pub fn new(gate: Gate, url: Url, poll_interval_min: Duration) -> Self {
         use sha2::{Digest, Sha256};
+        let url_hash = match is_personal(gate.source()) {
+            true => poll_key(gate.source()),
+            false => crate::article::hex(&Sha256::digest(url.as_str().as_bytes())),
+        };
         Self {
             gate,
-            url_hash: crate::article::hex(&Sha256::digest(url.as_str().as_bytes())),
+            url_hash,
             url,
             poll_interval_min,
             pending: Mutex::default(),

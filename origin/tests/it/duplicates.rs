@@ -25,6 +25,7 @@ on_both_databases!(
     a_list_shows_a_story_once_and_tells_where_else_it_stands,
     a_batch_of_one_headline_is_linked_at_once,
     a_story_whose_first_article_is_not_in_the_answer_is_shown_once,
+    what_one_reader_adds_hides_and_joins_nothing,
 );
 
 const HEADLINE: &str = "Harbour plan to be drawn up for the northern district";
@@ -124,6 +125,53 @@ async fn alike_headlines_of_two_sources_are_one_story(database: TestDatabase) {
         let shown = shown(&articles, &[&a, &b]).await;
         assert_eq!(shown, of(&[(&a, &a), (&b, &a)]), "{one} / {other}");
     }
+}
+
+async fn what_one_reader_adds_hides_and_joins_nothing(database: TestDatabase) {
+    let articles = database.articles().await;
+    let own = "user-feed:0123456789abcdef0123456789abcdef";
+    let older = titled("older", 0, "A first story that stands by itself for all");
+    let newer = titled("newer", 2, HEADLINE);
+    // The link of the one and the title of the other, before both and after both.
+    let bait = NewArticle {
+        title: HEADLINE.to_owned(),
+        ..older.clone()
+    };
+    let early_bait = titled("early-bait", -1, HEADLINE);
+    let everybody = [("a", "a"), ("b", "b")];
+    for round in 0..2 {
+        let baits = [bait.clone(), early_bait.clone()];
+        store(&articles, own, &baits).await;
+        store(&articles, "a", std::slice::from_ref(&older)).await;
+        store(&articles, "b", std::slice::from_ref(&newer)).await;
+        store(
+            &articles,
+            own,
+            &[NewArticle {
+                author: Some("x".to_owned()),
+                ..bait.clone()
+            }],
+        )
+        .await;
+        assert_eq!(
+            shown(&articles, &["a", "b"]).await,
+            of(&everybody),
+            "{round}"
+        );
+        let own = all(&articles, &[own]).await;
+        assert_eq!(own.len(), 2);
+        assert!(
+            own.iter().all(|article| article.duplicate_of.is_none()),
+            "{own:?}"
+        );
+        // And once more with everybody's articles there first, and changed.
+        let changed = NewArticle {
+            author: Some("y".to_owned()),
+            ..newer.clone()
+        };
+        store(&articles, "b", &[changed]).await;
+    }
+    assert_eq!(shown(&articles, &["a", "b"]).await, of(&everybody));
 }
 
 /// As aggregators give them: one outlet's story twice in one answer, under two addresses, at the same time.

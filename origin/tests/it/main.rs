@@ -8,6 +8,7 @@ mod cached;
 mod duplicates;
 mod env_example;
 mod ingest;
+mod kept_apart;
 mod limits;
 mod outages;
 mod outbox;

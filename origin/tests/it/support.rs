@@ -9,6 +9,7 @@ pub(crate) mod origin;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod readers;
 pub(crate) mod redis;
 
 use std::future::Future;

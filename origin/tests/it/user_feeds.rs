@@ -1,13 +1,9 @@
 //! Feeds that users add: whose they are, where they may lead, and who reads them.
 
 use crate::support::database::{TestDatabase, on_both_databases};
-use crate::support::http::{Reply, get, get_with, send, send_json};
-use crate::support::news::{Act, Script, article};
-use crate::support::origin::TestOrigin;
-use chrono::{DateTime, Utc};
+use crate::support::http::{Reply, get, send, send_json};
+use crate::support::readers::{LOOPBACK, Place};
 use hyper::Method;
-use larder_origin::ingest::Scope;
-use larder_origin::sim::{Behaviour, Simulation};
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,84 +13,6 @@ on_both_databases!(
     a_user_has_as_many_feeds_as_there_may_be,
     what_users_added_is_asked_by_rounds_until_nobody_wants_it,
 );
-
-const LOOPBACK: (&str, &str) = ("FEED_PERMITTED_NETWORKS", "127.0.0.0/8");
-
-struct Place {
-    simulation: Simulation,
-    origin: TestOrigin,
-}
-
-impl Place {
-    async fn start(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
-        let listen = ([127, 0, 0, 1], 0).into();
-        let behaviour = Behaviour::default();
-        let simulation = Simulation::start(listen, behaviour)
-            .await
-            .expect("a free port");
-        let sources = [Script::new("a", Act::Give(vec![article("everybodys", 0)]))];
-        let origin = TestOrigin::with(database, &sources, settings).await;
-        Self { simulation, origin }
-    }
-
-    fn url(&self, path: &str) -> String {
-        self.simulation.url(path).to_string()
-    }
-
-    /// Signs somebody up: what to send along.
-    async fn somebody(&self, email: &str) -> String {
-        let body = json!({"email": email, "password": "correct horse battery"});
-        let signed_up = send_json(
-            self.origin.address,
-            Method::POST,
-            "/auth/register",
-            &[],
-            &body,
-        )
-        .await;
-        assert_eq!(signed_up.status, 201, "{:?}", signed_up.body);
-        format!(
-            "Bearer {}",
-            signed_up.json()["token"].as_str().expect("a token")
-        )
-    }
-
-    async fn add(&self, bearer: &str, url: &str) -> Reply {
-        let fields = [("authorization", bearer)];
-        send_json(
-            self.origin.address,
-            Method::POST,
-            "/me/feeds",
-            &fields,
-            &json!({"url": url}),
-        )
-        .await
-    }
-
-    /// Asks everything that is known to be asked.
-    async fn round(&self, now: DateTime<Utc>) {
-        let round = self.origin.ingest.tick(Scope::All, now).await;
-        assert_eq!(round.expect("a round").failed(), 0);
-    }
-
-    async fn get(&self, bearer: &str, target: &str) -> Reply {
-        get_with(self.origin.address, target, &[("authorization", bearer)]).await
-    }
-
-    /// The sources of what somebody reads, each once.
-    async fn reads(&self, bearer: &str) -> Vec<String> {
-        let reply = self.get(bearer, "/me/feed?limit=100").await;
-        assert_eq!(reply.header("cache-control"), "private, no-store");
-        let body = reply.json();
-        let articles = body["articles"].as_array().expect("articles").iter();
-        let mut sources: Vec<String> = articles
-            .map(|article| article["source"].as_str().expect("a name").to_owned())
-            .collect();
-        sources.sort_unstable();
-        sources.dedup();
-        sources
-    }
-}
 
 fn refused(reply: &Reply) -> (u16, String) {
     (reply.status.as_u16(), reply.code())
@@ -191,16 +109,13 @@ async fn what_users_added_is_asked_by_rounds_until_nobody_wants_it(database: Tes
     // The simulated feed wishes to be left alone for a minute.
     let before = asked();
     let later = |minutes| chrono::Utc::now() + chrono::TimeDelta::minutes(minutes);
-    place.round(later(2)).await;
+    place.round(later(20)).await;
     assert_eq!(asked(), before + 1, "one poll for both");
     for bearer in [&one, &other] {
-        let id = place.get(bearer, "/me/feeds").await.json()["feeds"][0]["id"].clone();
-        let fields = [("authorization", bearer.as_str())];
-        let target = format!("/me/feeds/{id}");
-        let removed = send(place.origin.address, Method::DELETE, &target, &fields).await;
-        assert_eq!(removed.expect("an answer").status, 204);
+        let feed = place.get(bearer, "/me/feeds").await.json()["feeds"][0].clone();
+        assert_eq!(place.remove(bearer, &feed).await.status, 204);
     }
-    place.round(later(4)).await;
+    place.round(later(40)).await;
     assert_eq!(asked(), before + 1);
 }
 

@@ -132,7 +132,7 @@ pub(in crate::api) async fn delete(
         }]));
     }
     reddit::forget(&app, caller.user.id, now).await?;
-    let deleted = app.people.users.delete(caller.user.id).await?;
+    let deleted = app.delete_user(caller.user.id).await?;
     Ok(messages::voiding_after(deleted, see_other("/")))
 }
 

@@ -50,6 +50,23 @@ impl TestDatabase {
         }
     }
 
+    /// The one number that a query gives, as somebody else would ask.
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        use sqlx::Connection;
+        let query = sqlx::AssertSqlSafe(query.to_owned());
+        if self.url.starts_with("postgres") {
+            let own = sqlx::PgConnection::connect(&self.url).await;
+            let mut own = own.expect("a connection");
+            let count = sqlx::query_scalar(query).fetch_one(&mut own).await;
+            count.expect("a number")
+        } else {
+            let own = sqlx::SqliteConnection::connect(&self.url).await;
+            let mut own = own.expect("a connection");
+            let count = sqlx::query_scalar(query).fetch_one(&mut own).await;
+            count.expect("a number")
+        }
+    }
+
     /// Opened, not migrated.
     pub(crate) fn open(&self) -> Database {
         let url: DatabaseUrl = self.url.parse().expect("a database URL");

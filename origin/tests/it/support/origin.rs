@@ -11,6 +11,7 @@ use larder_origin::outbox::{Dispatcher, Outbox};
 use larder_origin::schedule::Schedule;
 use larder_origin::serve;
 use larder_origin::source::Source;
+use larder_origin::subscriptions::Subscriptions;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(crate) struct TestOrigin {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) schedule: Schedule,
     pub(crate) outbox: Outbox,
+    pub(crate) subscriptions: Arc<Subscriptions>,
     _database: TestDatabase,
 }
 
@@ -64,6 +66,7 @@ impl TestOrigin {
         );
         let app = App::new(&config, &pool, Arc::clone(&articles), Arc::clone(&ingest));
         let schedule = Schedule::new(&pool, &ingest, app.refreshes(), config.refresh_interval);
+        let subscriptions = Arc::clone(app.subscriptions().expect("a client"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(serve::serve(
@@ -79,6 +82,7 @@ impl TestOrigin {
             ingest,
             schedule,
             outbox,
+            subscriptions,
             _database: database,
         }
     }

@@ -1,0 +1,275 @@
+//! What a user added stays that user's: it is in no report, no suggestion and no purge, keeps nobody waiting, and goes when nobody
+//! wants it any more.
+
+use crate::support::database::{TestDatabase, on_both_databases};
+use crate::support::http::{Reply, get, send};
+use crate::support::news::{Act, Script, article, noon};
+use crate::support::readers::{LOOPBACK, Place};
+use crate::support::until;
+use chrono::{TimeDelta, Utc};
+use hyper::Method;
+use larder_origin::article::NewArticle;
+use larder_origin::articles::{Answer, Articles};
+use larder_origin::ingest::Scope;
+use larder_origin::outbox::Outbox;
+use larder_origin::sim::{Behaviour, Upstream};
+use larder_origin::turn::{Turn, Work};
+use std::collections::BTreeSet;
+
+on_both_databases!(
+    a_report_that_anybody_may_read_names_no_users_feed,
+    a_users_new_article_voids_nothing_that_is_shared,
+    feeds_of_users_that_hang_keep_nobodys_news_waiting,
+    words_that_one_user_reads_are_suggested_to_nobody,
+    what_its_last_reader_removes_goes_with_all_that_is_remembered,
+    what_an_account_had_added_goes_with_it,
+    a_try_that_came_to_nothing_is_forgotten_by_and_by,
+    of_one_users_feed_only_the_newest_articles_are_kept,
+    a_feed_that_the_operator_has_too_is_polled_for_each,
+);
+
+const OWN: &str = "user-feed:0123456789abcdef0123456789abcdef";
+
+async fn store(articles: &Articles, source: &str, batch: &[NewArticle], seconds: i64) {
+    let at = noon() + TimeDelta::seconds(seconds);
+    let answer = Answer {
+        source,
+        category: None,
+        by_category: false,
+        outcome: "ok",
+        articles: batch,
+        asked_at: at,
+        stored_at: at,
+        ask_again_at: at,
+    };
+    articles.store(&answer).await.expect("stored");
+}
+
+/// Sources of articles in store.
+async fn sources(articles: &Articles) -> BTreeSet<String> {
+    let counts = articles.counts().await.expect("counts");
+    counts.into_iter().map(|(source, _)| source).collect()
+}
+
+fn source_of(added: &Reply) -> String {
+    assert_eq!(added.status, 201, "{:?}", added.body);
+    let source = added.json()["source"].clone();
+    source.as_str().expect("a name").to_owned()
+}
+
+/// What is remembered of having asked any user's feed, and its articles.
+async fn left(database: &TestDatabase) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for table in ["articles", "questions", "source_records", "source_requests"] {
+        let sql = format!("SELECT count(*) FROM {table} WHERE source LIKE 'user-feed:%'");
+        counts.push(database.count(&sql).await);
+    }
+    counts.push(database.count("SELECT count(*) FROM feed_polls").await);
+    counts
+}
+
+async fn a_report_that_anybody_may_read_names_no_users_feed(database: TestDatabase) {
+    let place = Place::start(database, &[LOOPBACK]).await;
+    let address = place.origin.address;
+    let one = place.somebody("one@news.example").await;
+    let source = source_of(&place.add(&one, &place.url("/feeds/rss.xml")).await);
+    assert!(
+        !source.contains("rss") && !source.contains("127"),
+        "{source}"
+    );
+    let reply = send(address, Method::POST, "/refresh", &[]).await;
+    let status = reply.expect("an answer").header("location").to_owned();
+    let schedule = tokio::spawn(place.origin.schedule.run(Utc::now));
+    until("the round is over", || async {
+        get(address, &status).await.json()["state"] == "done"
+    })
+    .await;
+    let report = get(address, &status).await;
+    let text = String::from_utf8_lossy(&report.body).into_owned();
+    assert!(text.contains("\"source\":\"a\""), "{text}");
+    assert!(
+        !text.contains("user-feed") && !text.contains("rss.xml"),
+        "{text}"
+    );
+    schedule.abort();
+}
+
+async fn a_users_new_article_voids_nothing_that_is_shared(database: TestDatabase) {
+    let pool = database.migrated().await;
+    let outbox = Outbox::new(&pool);
+    let articles = Articles::with_outbox(&pool, outbox.clone());
+    store(&articles, "a", &[article("shared", 0)], 0).await;
+    let waiting = outbox.waiting().await.expect("a count");
+    for (n, path) in ["one", "two", "three"].into_iter().enumerate() {
+        let batch = [article(path, 0)];
+        store(&articles, OWN, &batch, 60 * (n as i64 + 1)).await;
+    }
+    assert_eq!(outbox.waiting().await.expect("a count"), waiting);
+    let asked = articles.asked(&[OWN]).await.expect("a list");
+    assert!(
+        asked.iter().all(|asked| asked.changed_at < noon()),
+        "{asked:?}"
+    );
+}
+
+async fn feeds_of_users_that_hang_keep_nobodys_news_waiting(database: TestDatabase) {
+    let pool = database.migrated().await;
+    let source = Script::new("a", Act::Give(vec![article("everybodys", 0)]));
+    let settings = [
+        LOOPBACK,
+        ("FEED_INTERVAL_MIN", "0s"),
+        ("ORIGIN_SOURCE_TIMEOUT", "300s"),
+    ];
+    let place = Place::with(database, source.clone(), &settings).await;
+    let one = place.somebody("one@news.example").await;
+    source_of(&place.add(&one, &place.url("/feeds/rss.xml")).await);
+    place.simulation.behave(Behaviour {
+        hang: [Upstream::Feeds].into(),
+        ..Behaviour::default()
+    });
+    let ingest = place.origin.ingest.clone();
+    let later = Utc::now() + TimeDelta::hours(1);
+    let hanging = tokio::spawn(async move { ingest.tick_added(later).await });
+    until("the feed is asked", || async {
+        place.simulation.counts()["/feeds/rss.xml"] == 2
+    })
+    .await;
+    for scope in [Scope::Due, Scope::All] {
+        let asked = source.asked();
+        let round = place.origin.ingest.tick(scope, later).await;
+        assert_eq!(round.expect("a round").failed(), 0);
+        assert_eq!(source.asked(), asked + 1, "{scope:?}");
+    }
+    assert_eq!(place.simulation.counts()["/feeds/rss.xml"], 2);
+    assert!(!hanging.is_finished());
+    // And whoever has the one turn leaves the other.
+    let added = Turn::take(&pool, Work::Added).await.expect("an answer");
+    let round = Turn::take(&pool, Work::Round).await.expect("an answer");
+    assert!(added.is_some() && round.is_some());
+    hanging.abort();
+}
+
+async fn words_that_one_user_reads_are_suggested_to_nobody(database: TestDatabase) {
+    let shared = NewArticle {
+        title: "Ministers leave the parliament".to_owned(),
+        ..article("shared", 0)
+    };
+    let source = Script::new("a", Act::Give(vec![shared]));
+    let place = Place::with(database, source, &[]).await;
+    let address = place.origin.address;
+    get(address, "/articles").await;
+    let own = NewArticle {
+        title: "Layoffs at Contosoville".to_owned(),
+        ..article("own", 0)
+    };
+    store(&place.origin.articles, OWN, &[own], 0).await;
+    let known = get(address, "/search?q=parliment").await.json();
+    assert_eq!(known["corrected"], "parliament");
+    for q in ["contosovile", "layofs"] {
+        let page = get(address, &format!("/search?q={q}")).await.json();
+        assert_eq!(page["corrected"], serde_json::Value::Null, "{q}");
+    }
+}
+
+async fn what_its_last_reader_removes_goes_with_all_that_is_remembered(database: TestDatabase) {
+    let other_view = TestDatabase::at(database.url.clone());
+    let place = Place::start(database, &[LOOPBACK]).await;
+    get(place.origin.address, "/articles").await;
+    let (one, other) = (
+        place.somebody("one@news.example").await,
+        place.somebody("other@news.example").await,
+    );
+    let url = place.url("/feeds/rss.xml");
+    let added = [place.add(&one, &url).await, place.add(&other, &url).await];
+    let source = source_of(&added[0]);
+    assert_eq!(place.remove(&one, &added[0].json()).await.status, 204);
+    let stored = sources(&place.origin.articles).await;
+    assert!(
+        stored.contains(&source),
+        "another still reads it: {stored:?}"
+    );
+    assert_eq!(place.reads(&other).await, ["a".to_owned(), source]);
+    assert_eq!(place.remove(&other, &added[1].json()).await.status, 204);
+    assert_eq!(left(&other_view).await, [0; 5]);
+    assert_eq!(
+        sources(&place.origin.articles).await,
+        ["a".to_owned()].into()
+    );
+    // Whoever adds it again reads it again.
+    let again = source_of(&place.add(&one, &url).await);
+    assert_eq!(place.reads(&one).await, ["a".to_owned(), again]);
+}
+
+async fn what_an_account_had_added_goes_with_it(database: TestDatabase) {
+    let other_view = TestDatabase::at(database.url.clone());
+    let place = Place::start(database, &[LOOPBACK]).await;
+    let one = place.somebody("one@news.example").await;
+    for path in ["/feeds/rss.xml", "/feeds/atom.xml"] {
+        source_of(&place.add(&one, &place.url(path)).await);
+    }
+    assert_ne!(left(&other_view).await[0], 0);
+    let fields = [("authorization", one.as_str())];
+    let gone = send(place.origin.address, Method::DELETE, "/me", &fields).await;
+    assert_eq!(gone.expect("an answer").status, 204);
+    assert_eq!(left(&other_view).await, [0; 5]);
+}
+
+async fn a_try_that_came_to_nothing_is_forgotten_by_and_by(database: TestDatabase) {
+    let other_view = TestDatabase::at(database.url.clone());
+    let place = Place::start(database, &[LOOPBACK]).await;
+    let one = place.somebody("one@news.example").await;
+    let kept = source_of(&place.add(&one, &place.url("/feeds/atom.xml")).await);
+    let refused = place.add(&one, &place.url("/feeds/none.xml")).await;
+    assert_eq!(refused.status, 422);
+    let before = left(&other_view).await;
+    let clear = async |minutes| {
+        let now = Utc::now() + TimeDelta::minutes(minutes);
+        place
+            .origin
+            .subscriptions
+            .clear(now)
+            .await
+            .expect("cleared")
+    };
+    assert_eq!(clear(5).await, 0, "somebody may be just adding it");
+    assert_eq!(left(&other_view).await, before);
+    assert_eq!(clear(11).await, 1);
+    let after = left(&other_view).await;
+    assert_eq!(
+        (after[1], after[2], after[4]),
+        (1, 1, 1),
+        "{before:?} {after:?}"
+    );
+    assert_eq!(sources(&place.origin.articles).await, [kept].into());
+}
+
+async fn of_one_users_feed_only_the_newest_articles_are_kept(database: TestDatabase) {
+    let articles = database.articles().await;
+    for source in [OWN, "a"] {
+        for batch in 0..6 {
+            let batch: Vec<NewArticle> = (0..100)
+                .map(|n| article(&format!("{batch}/{n}"), batch * 100 + n))
+                .collect();
+            store(&articles, source, &batch, 0).await;
+        }
+    }
+    let mut counts = articles.counts().await.expect("counts");
+    counts.sort();
+    assert_eq!(counts, [("a".to_owned(), 600), (OWN.to_owned(), 500)]);
+}
+
+async fn a_feed_that_the_operator_has_too_is_polled_for_each(database: TestDatabase) {
+    let other_view = TestDatabase::at(database.url.clone());
+    let place = Place::start(database, &[LOOPBACK]).await;
+    let one = place.somebody("one@news.example").await;
+    let url = place.url("/feeds/rss.xml");
+    let source = source_of(&place.add(&one, &url).await);
+    // As the operator's feed of the same address is known: its turn is not the user's.
+    let key = other_view
+        .count(&format!(
+            "SELECT count(*) FROM feed_polls p JOIN user_feeds f ON f.url_hash = p.url_hash WHERE f.source = '{source}'"
+        ))
+        .await;
+    assert_eq!(key, 0);
+    assert_eq!(other_view.count("SELECT count(*) FROM feed_polls").await, 1);
+}
