@@ -135,9 +135,11 @@ const SECRETIVE_NAMES: &[&str] = &[
     "secret",
     "sig",
     "signature",
-    "state",
     "token",
 ];
+/// What begins as OAuth's and ends as a word of many APIs: its value opens something beside one of these (RFC 6749 §4.1.2).
+const STATE: &str = "state";
+const BESIDE_STATE: &[&str] = &["code", "error"];
 /// What stands in such a value's place.
 const MASK: &str = "***";
 
@@ -164,18 +166,22 @@ fn loggable(target: &str) -> Cow<'_, str> {
     masked(target.get(..end).unwrap_or(target))
 }
 
-fn masked(target: &str) -> Cow<'_, str> {
-    let is_secretive = |pair: &str| {
-        pair.split_once('=').is_some_and(|(name, value)| {
-            !value.is_empty()
-                && SECRETIVE_NAMES
-                    .iter()
-                    .any(|known| known.eq_ignore_ascii_case(name))
-        })
+/// Whether a parameter has one of these names, and a value.
+fn is_one_of(names: &[&str], pair: &str) -> bool {
+    let Some((name, value)) = pair.split_once('=') else {
+        return false;
     };
+    !value.is_empty() && names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn masked(target: &str) -> Cow<'_, str> {
     let Some((path, query)) = target.split_once('?') else {
         return target.into();
     };
+    let has = |names| query.split(['&', ';']).any(|pair| is_one_of(names, pair));
+    let hides_state = has(&[STATE]) && has(BESIDE_STATE);
+    let is_secretive =
+        |pair: &str| is_one_of(SECRETIVE_NAMES, pair) || (hides_state && is_one_of(&[STATE], pair));
     if !query.split(['&', ';']).any(is_secretive) {
         return target.into();
     }

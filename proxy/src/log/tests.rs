@@ -27,6 +27,11 @@ fn values_of_parameters_that_open_something_are_not_logged() {
             "/auth/reddit/callback?state=***&code=***",
         ),
         (
+            "/auth/reddit/callback?error=access_denied&state=abc",
+            "/auth/reddit/callback?error=access_denied&state=***",
+        ),
+        ("/addresses?state=CA", "/addresses?state=CA"),
+        (
             "/x?a=1;Token=s3cret&b=2&access_token=s3cret",
             "/x?a=1;Token=***&b=2&access_token=***",
         ),
