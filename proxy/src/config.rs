@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::store::PurgeRules;
+use crate::trace::TraceMode;
 use larder_policy::{Route, Rules, TrackingParameters};
 
 pub use environment::{Environment, ProcessEnvironment};
@@ -86,6 +87,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged.
     pub log_level: LogLevel,
+    /// Whether requests get identifiers, and whose.
+    pub trace: TraceMode,
     /// How long each phase may take.
     pub timeouts: Timeouts,
     /// What the policy is told.

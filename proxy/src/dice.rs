@@ -1,4 +1,5 @@
-//! Numbers by chance for spreading things out in time: cheap enough for every hit, and good for nothing that must not be guessed.
+//! Numbers by chance: for spreading things out in time, cheap enough for every hit; and for names that no two requests have.
+//! Neither asks the system. For keys there are better sources.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -6,6 +7,16 @@ use std::hash::{BuildHasher, RandomState};
 thread_local! {
     /// SplitMix64's counter; threads begin at different places.
     static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0));
+    /// A keyed hash, and what it hashes next. Its key, of 128 bits, is this thread's own, and the system chose it.
+    static KEYED: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
+}
+
+/// Bits that nobody foresees who has seen others of them, as far as the standard library's keyed hash keeps its key.
+pub(crate) fn unguessed() -> u64 {
+    KEYED.with(|(hash, next)| {
+        next.set(next.get().wrapping_add(1));
+        hash.hash_one(next.get())
+    })
 }
 
 /// A number above 0 and at most 1, each as likely as the other. No system call and no lock.
@@ -38,6 +49,23 @@ mod tests {
         assert!(above_zero(0) > 0.0);
         assert!((above_zero(u64::MAX) - 1.0).abs() < f64::EPSILON);
         assert!((0..10_000).map(|_| chance()).all(|c| c > 0.0 && c <= 1.0));
+    }
+
+    #[test]
+    fn unguessed_numbers_are_different_on_all_threads_and_use_all_bits() {
+        let numbers = || (0..10_000).map(|_| unguessed()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(numbers)).collect();
+        let all: Vec<u64> = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+        for bit in 0..64 {
+            let ones = all.iter().filter(|number| *number >> bit & 1 == 1).count();
+            // A half of them, give or take six standard deviations.
+            assert!((19_400..=20_600).contains(&ones), "bit {bit}: {ones}");
+        }
     }
 
     #[test]

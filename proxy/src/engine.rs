@@ -24,6 +24,7 @@ use crate::flight::{Flights, Next, Published, Turn, Waiter};
 use crate::metrics::Metrics;
 use crate::problem;
 use crate::store::{Entry, Found, Store};
+use crate::trace::Trace;
 pub use crate::upstream::Interims;
 use crate::upstream::{Upstream, UpstreamBody};
 use crate::usual::Usual;
@@ -65,6 +66,8 @@ pub struct Request<'a> {
     pub has_body: bool,
     /// Where interim responses go, if the client can take them.
     pub interims: Option<&'a Interims>,
+    /// Its identifiers, for what goes upstream.
+    pub trace: &'a Trace,
 }
 
 /// What the engine says to a request.

@@ -23,6 +23,7 @@ pub mod server;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod trace;
 pub mod upgrade;
 pub mod upstream;
 mod usual;

@@ -22,6 +22,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogFormat, LogLevel};
+use crate::trace::Told;
 
 /// More of a target than any log's reader needs; the rest is cut, so that a line stays a line.
 const TARGET_BYTES_MAX: usize = 2048;
@@ -92,6 +93,8 @@ pub struct Access<'a> {
     pub client: Option<IpAddr>,
     /// The protocol's version.
     pub protocol: Version,
+    /// Which request of which trace it is, as far as anything else bears the same.
+    pub trace: Told<'a>,
 }
 
 /// Whether anybody gets access lines.
@@ -112,6 +115,10 @@ pub fn access(access: &Access<'_>) {
         duration_ms = milliseconds(access.duration),
         client = access.client.map(tracing::field::display),
         protocol = ?access.protocol,
+        request_id = access.trace.request_id.map(|id| tracing::field::display(Escaped(id))),
+        trace_id = access.trace.trace_id.map(tracing::field::display),
+        span_id = access.trace.span_id.map(tracing::field::display),
+        parent_id = access.trace.parent_id.map(tracing::field::display),
         "request"
     );
 }

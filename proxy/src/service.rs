@@ -10,6 +10,7 @@ use crate::engine::{Answer, Engine, Interims, PostAnswer, Request, add_via};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::store::Mark;
+use crate::trace::{REQUEST_ID, TRACEPARENT, TRACESTATE, Trace};
 use crate::upstream::{self, Passing, Upstream};
 use crate::wire::origin_form;
 use crate::{clock, problem};
@@ -50,6 +51,7 @@ pub struct Context {
     requested: Option<(SystemTime, Mark)>,
     /// A copy for later GETs, while it is being made.
     post: Option<Box<PostAnswer>>,
+    trace: Trace,
 }
 
 impl Service {
@@ -91,7 +93,7 @@ impl Service {
 }
 
 /// The engine's view of a request's head.
-fn view(head: &RequestHeader, has_body: bool) -> Option<Request<'_>> {
+fn view<'a>(head: &'a RequestHeader, has_body: bool, trace: &'a Trace) -> Option<Request<'a>> {
     let target = origin_form(std::str::from_utf8(head.raw_path()).ok()?);
     let authority = match head.headers.get(header::HOST) {
         Some(host) => host.to_str().ok(),
@@ -104,6 +106,7 @@ fn view(head: &RequestHeader, has_body: bool) -> Option<Request<'_>> {
         headers: &head.headers,
         has_body,
         interims: None,
+        trace,
     })
 }
 
@@ -122,6 +125,7 @@ impl ProxyHttp for Service {
             failure: None,
             requested: None,
             post: None,
+            trace: Trace::new(self.engine.config.trace),
         }
     }
 
@@ -146,7 +150,7 @@ impl ProxyHttp for Service {
         let has_body = !session.as_mut().is_body_empty();
         // The answer borrows the head while interim responses are written to the session.
         let head = session.req_header().clone();
-        let Some(mut request) = view(&head, has_body) else {
+        let Some(mut request) = view(&head, has_body, &context.trace) else {
             context.pass = Some(Pass::Target(Unkeyable::BadEncoding));
             return Ok(false);
         };
@@ -170,7 +174,8 @@ impl ProxyHttp for Service {
                 context.outcome = Outcome::Bypass { pass, status: None };
                 Ok(false)
             }
-            Answer::Respond(response) => {
+            Answer::Respond(mut response) => {
+                response.name_failed(&context.trace, &head.headers);
                 context.outcome = response.outcome;
                 write::response(session, *response).await?;
                 Ok(true)
@@ -183,6 +188,8 @@ impl ProxyHttp for Service {
         session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
+        // Made now, so that there are some to tell of if nobody can be reached.
+        context.trace.sent(&session.req_header().headers);
         let upgrade = session.is_upgrade_req();
         let target = || String::from_utf8_lossy(session.req_header().raw_path());
         let passing = context
@@ -239,6 +246,14 @@ impl ProxyHttp for Service {
             upstream.append_header("X-Forwarded-For", client.to_string())?;
             upstream.append_header(header::FORWARDED, forwarded(client))?;
         }
+        let asked = session.req_header();
+        if let Some(sent) = context.trace.sent(&asked.headers) {
+            upstream.insert_header(TRACEPARENT, sent.traceparent.clone())?;
+            upstream.insert_header(REQUEST_ID, sent.request_id.clone())?;
+            if !sent.keeps_state {
+                upstream.remove_header(&TRACESTATE);
+            }
+        }
         Ok(())
     }
 
@@ -266,7 +281,7 @@ impl ProxyHttp for Service {
                 status: Some(response.status.as_u16()),
             };
         }
-        if let Some(request) = view(session.req_header(), true) {
+        if let Some(request) = view(session.req_header(), true, &context.trace) {
             let requested = context.requested.filter(|(_, asked)| {
                 request.method == Method::POST && !self.engine.is_outrun(&request, *asked)
             });
@@ -320,12 +335,14 @@ impl ProxyHttp for Service {
             passing.failed(error);
         }
         context.outcome = Outcome::Error(failure);
-        tracing::warn!(reason = context.outcome.reason().as_str(), error = %error.etype().as_str(), "a request could not be handed through");
+        let told = context.trace.told(&session.req_header().headers);
+        tracing::warn!(reason = context.outcome.reason().as_str(), error = %error.etype().as_str(), trace_id = told.trace_id.map(tracing::field::display), span_id = told.span_id.map(tracing::field::display), "a request could not be handed through");
         session.set_keepalive(None);
-        let response = crate::engine::own(
+        let mut response = crate::engine::own(
             problem::failure(failure, problem::sentence(failure)),
             context.outcome,
         );
+        response.name_failed(&context.trace, &session.req_header().headers);
         let code = response.status.as_u16();
         drop(write::response(session, response).await);
         FailToProxy {
@@ -355,6 +372,7 @@ impl ProxyHttp for Service {
             duration,
             client: client_address(session),
             protocol: session.req_header().version,
+            trace: context.trace.told(&head.headers),
         });
     }
 }

@@ -41,11 +41,15 @@ struct Case {
     batch: usize,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     plain("1 KiB", "GET /1024 HTTP/1.1\r\nHost: a\r\n\r\n"),
     plain(
         "like a browser",
         "GET /1024?a=1&b=%2F HTTP/1.1\r\nHost: a:8000\r\nUser-Agent: x/1 (y; z)\r\nAccept: */*\r\nAccept-Language: de\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n\r\n",
+    ),
+    plain(
+        "with identifiers",
+        "GET /1024 HTTP/1.1\r\nHost: a\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nX-Request-Id: 7f3c\r\n\r\n",
     ),
     plain("without body", "GET /0 HTTP/1.1\r\nHost: a\r\n\r\n"),
     plain("HEAD", "HEAD /1024 HTTP/1.1\r\nHost: a\r\n\r\n"),

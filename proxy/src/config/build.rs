@@ -15,6 +15,7 @@ use super::upstream::UpstreamHost;
 use super::value::{self, Parsed};
 use super::{Config, LogFormat, LogLevel, Timeouts, upstream};
 use crate::store::{OnPartition, PurgeRules};
+use crate::trace::TraceMode;
 
 const PROFILES: &[(&str, Profile)] = &[("safe", Profile::Safe), ("rfc", Profile::Rfc)];
 const ON_PARTITION: &[(&str, OnPartition)] = &[
@@ -28,6 +29,12 @@ const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("info", LogLevel::Info),
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
+];
+
+const TRACE_MODES: &[(&str, TraceMode)] = &[
+    ("continue", TraceMode::Continue),
+    ("restart", TraceMode::Restart),
+    ("off", TraceMode::Off),
 ];
 
 pub(super) fn load(flags: &Flags, environment: &dyn Environment) -> Result<Config, Faults> {
@@ -105,6 +112,7 @@ fn settings(read: &mut Reader<'_>) -> Config {
         },
         log_format: read.setting("log_format", |text| value::choice(text, LOG_FORMATS)),
         log_level: read.setting("log_level", |text| value::choice(text, LOG_LEVELS)),
+        trace: read.setting("trace", |text| value::choice(text, TRACE_MODES)),
         timeouts: timeouts(read),
         rules: Rules {
             profile: read.setting("profile", |text| value::choice(text, PROFILES)),

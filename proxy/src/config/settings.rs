@@ -152,4 +152,6 @@ pub const SETTINGS: &[Setting] = &[
         "The form of the log"),
     Setting::text("log_level", "LARDER_LOG_LEVEL", "log-level", Some("info"), "error|warn|info|debug|trace",
         "What is worth logging. The access log is at info"),
+    Setting::text("trace", "LARDER_TRACE", "trace", Some("continue"), "continue|restart|off",
+        "The traceparent and X-Request-Id of what goes to the API, and of its lines in the log. continue: the client's, else new ones. restart: always new ones. off: the client's fields pass as they came"),
 ];

@@ -7,6 +7,7 @@ use super::{Engine, Request};
 use crate::config::{Config, UpstreamHost};
 use crate::flight::FlightKey;
 use crate::store::Mark;
+use crate::trace::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 use crate::upstream::UpstreamRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use larder_policy::{
@@ -182,6 +183,7 @@ impl Engine {
             headers.insert(header::HOST, host);
         }
         add_via(&mut headers, &self.via);
+        add_trace(&mut headers, request);
         UpstreamRequest {
             method: request.method.clone(),
             target: plan.target.as_str().to_owned(),
@@ -217,6 +219,18 @@ pub fn via_pseudonym(config: &Config) -> String {
 pub(crate) fn add_via(headers: &mut HeaderMap, pseudonym: &str) {
     if let Ok(via) = HeaderValue::try_from(format!("1.1 {pseudonym}")) {
         headers.append(header::VIA, via);
+    }
+}
+
+/// Says which request of which trace this is. What the route took out of the client's fields stays out.
+fn add_trace(headers: &mut HeaderMap, request: &Request<'_>) {
+    let Some(sent) = request.trace.sent(request.headers) else {
+        return;
+    };
+    headers.insert(TRACEPARENT, sent.traceparent.clone());
+    headers.insert(REQUEST_ID, sent.request_id.clone());
+    if !sent.keeps_state {
+        headers.remove(TRACESTATE);
     }
 }
 

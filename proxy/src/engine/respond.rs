@@ -7,6 +7,7 @@ use crate::clock;
 use crate::fill::Reader;
 use crate::problem::{self, Problem};
 use crate::store::Entry;
+use crate::trace::{REQUEST_ID, Trace};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use larder_policy::{Forward, Outcome, StaleWhy, Stored, not_modified, not_modified_fields};
 use std::time::SystemTime;
@@ -40,6 +41,19 @@ pub(crate) fn own(problem: Problem, outcome: Outcome) -> Response {
         headers,
         body: Body::Whole(body),
         outcome,
+    }
+}
+
+impl Response {
+    /// Lets whoever is told of an error of ours name the request by it: nobody else has answered.
+    pub(crate) fn name_failed(&mut self, trace: &Trace, client: &HeaderMap) {
+        let id = match self.outcome {
+            Outcome::Error(_) => trace.told(client).request_id,
+            _ => None,
+        };
+        if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
+            self.headers.insert(REQUEST_ID, id);
+        }
     }
 }
 

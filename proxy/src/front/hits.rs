@@ -11,6 +11,7 @@ use crate::engine::{Asked, AtOnce, Engine, KeyBuffer, NAME};
 use crate::log::{Access, access, logs_access};
 use crate::metrics::Metrics;
 use crate::store::is_replaced;
+use crate::trace::Told;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use larder_policy::{Fields as _, is_in_not_modified};
@@ -242,6 +243,7 @@ impl Hits<'_> {
                     duration: started.elapsed(),
                     client: Some(waiting.client),
                     protocol: Version::HTTP_11,
+                    trace: Told::by_client(self.engine.config.trace, &head.lines),
                 });
             }
             batch.read += head.bytes;

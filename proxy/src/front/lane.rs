@@ -11,6 +11,7 @@ use crate::engine::{self, Answer, Engine, Interims, Request, Response};
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::problem;
+use crate::trace::{Told, Trace};
 use crate::wire::origin_form;
 use http::{Method, Version, header};
 use larder_policy::Outcome;
@@ -67,27 +68,31 @@ impl Lane {
     ) -> Served {
         let started = Instant::now();
         let now = clock::now();
+        let trace = Trace::new(self.engine.config.trace);
         let mut out = Out::new(stream, self.client_write);
-        let response = match self.answer(&mut out, parsed, now).await {
-            Ok(Answer::Respond(response)) => *response,
+        let mut response = match self.answer(&mut out, parsed, &trace, now).await {
+            Ok(Answer::Respond(response)) => response,
             Ok(Answer::Pass(_)) => return Served::Passes,
             // The client went away while interim responses were written to it.
             Err(_) => return Served::Closes,
         };
+        response.name_failed(&trace, &parsed.headers);
         let mut sent = Sent::of(&response);
         let persists = parsed.persists() && !last();
-        let mut written = respond(&mut out, parsed, response, persists, now).await;
+        let mut written = respond(&mut out, parsed, *response, persists, now).await;
         if let Err(BrokenOff::Upstream(failure)) = written
             && out.take_back()
         {
             // Nobody has seen anything of it, so it need not look like a broken connection.
             let outcome = Outcome::Error(failure);
             let problem = problem::failure(failure, problem::sentence(failure));
-            let instead = engine::own(problem, outcome);
+            let mut instead = engine::own(problem, outcome);
+            instead.name_failed(&trace, &parsed.headers);
             sent = Sent::of(&instead);
             written = respond(&mut out, parsed, instead, persists, now).await;
         }
-        self.log(parsed, client, sent, out.content_bytes(), started);
+        let told = trace.told(&parsed.headers);
+        self.log(parsed, client, sent, out.content_bytes(), started, told);
         match written {
             Ok(Framing::UntilClose) | Err(_) => Served::Closes,
             Ok(_) if persists => Served::Persists,
@@ -100,6 +105,7 @@ impl Lane {
         &self,
         out: &mut Out<'_, S>,
         parsed: &Parsed,
+        trace: &Trace,
         now: SystemTime,
     ) -> io::Result<Answer> {
         let interims = Interims::default();
@@ -114,6 +120,7 @@ impl Lane {
             has_body: false,
             // RFC 9110 §15.2: HTTP/1.0 knows no interim responses.
             interims: (parsed.version == Version::HTTP_11).then_some(&interims),
+            trace,
         };
         let answer = self.engine.answer(&request, now);
         tokio::pin!(answer);
@@ -143,7 +150,15 @@ impl Lane {
         Ok(answer)
     }
 
-    fn log(&self, parsed: &Parsed, client: IpAddr, sent: Sent, bytes: u64, started: Instant) {
+    fn log(
+        &self,
+        parsed: &Parsed,
+        client: IpAddr,
+        sent: Sent,
+        bytes: u64,
+        started: Instant,
+        trace: Told<'_>,
+    ) {
         let duration = started.elapsed();
         self.metrics.observe_request(&sent.outcome, duration);
         access(&Access {
@@ -155,6 +170,7 @@ impl Lane {
             duration,
             client: Some(client),
             protocol: parsed.version,
+            trace,
         });
     }
 }

@@ -6,6 +6,7 @@ use crate::engine::own;
 use crate::log::{Access, access};
 use crate::metrics::Metrics;
 use crate::problem;
+use crate::trace::Told;
 use http::{Method, StatusCode, Version};
 use larder_policy::{Failure, Outcome};
 use std::fmt::Write;
@@ -35,6 +36,7 @@ pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
         duration: Duration::ZERO,
         client: None,
         protocol: Version::HTTP_11,
+        trace: Told::default(),
     });
     let write = async {
         stream.write_all(&bytes).await?;

@@ -8,6 +8,7 @@ use larder_policy::{Forward, Stored};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::trace::{Trace, TraceMode};
 
 #[test]
 fn userinfo_of_an_absolute_target_is_not_logged() {
@@ -88,6 +89,10 @@ fn logged(format: LogFormat, level: LogLevel, work: impl FnOnce()) -> String {
 }
 
 fn log_one(target: &str) {
+    log_one_of(target, Told::default());
+}
+
+fn log_one_of(target: &str, trace: Told<'_>) {
     access(&Access {
         method: &Method::GET,
         target,
@@ -102,6 +107,7 @@ fn log_one(target: &str) {
         duration: Duration::from_micros(12_345),
         client: Some(Ipv4Addr::LOCALHOST.into()),
         protocol: Version::HTTP_11,
+        trace,
     });
 }
 
@@ -121,6 +127,43 @@ fn a_json_line_is_one_flat_object() {
             "reason": "uri-miss", "bytes": 1234, "duration_ms": 12.345, "client": "127.0.0.1",
             "protocol": "HTTP/1.1",
         })
+    );
+}
+
+#[test]
+fn a_line_bears_the_identifiers_of_its_request_and_a_stranger_s_cannot_break_it() {
+    let mut client = http::HeaderMap::new();
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    client.insert("traceparent", traceparent.parse().unwrap());
+    client.insert("x-request-id", "a\"b\\c".parse().unwrap());
+    let trace = Trace::new(TraceMode::Continue);
+    let line = |trace: &Trace| {
+        let text = logged(LogFormat::Json, LogLevel::Info, || {
+            log_one_of("/", trace.told(&client));
+        });
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let of_client = line(&trace);
+    assert_eq!(of_client["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(of_client["parent_id"], "00f067aa0ba902b7");
+    assert_eq!(
+        of_client["request_id"], "a\"b\\\\c",
+        "escaped as a target is"
+    );
+    assert_eq!(of_client.get("span_id"), None, "nothing went upstream");
+    let sent = trace.sent(&client).unwrap().traceparent.to_str().unwrap();
+    let gone_upstream = line(&trace);
+    assert_eq!(gone_upstream["span_id"].as_str(), sent.split('-').nth(2));
+    for name in ["trace_id", "parent_id", "request_id"] {
+        assert_eq!(gone_upstream[name], of_client[name]);
+    }
+    let text = logged(LogFormat::Human, LogLevel::Info, || {
+        log_one_of("/", trace.told(&client));
+    });
+    let end = "trace_id=4bf92f3577b34da6a3ce929d0e0e4736";
+    assert!(
+        text.contains(end) && text.contains("request_id=a"),
+        "{text}"
     );
 }
 

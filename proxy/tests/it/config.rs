@@ -7,6 +7,7 @@ use std::time::Duration;
 use larder_policy::{Identity, Profile, TrackingParameters};
 use larder_proxy::config::settings::{Kind, SETTINGS};
 use larder_proxy::config::{Config, Faults, Flags, LogFormat, LogLevel, PathPattern, UpstreamHost};
+use larder_proxy::trace::TraceMode;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -70,6 +71,7 @@ fn nothing_said_gives_the_documented_defaults() {
         (config.log_format, config.log_level),
         (LogFormat::Human, LogLevel::Info)
     );
+    assert_eq!(config.trace, TraceMode::Continue);
     assert_eq!(config.rules.profile, Profile::Safe);
     let timeouts = config.timeouts;
     let seconds = [

@@ -38,5 +38,6 @@ mod short_path;
 mod smuggling;
 mod store;
 mod support;
+mod tracing;
 mod upgrade;
 mod versions;

@@ -107,17 +107,26 @@ impl Binary {
 
     /// Waits until it has said a line with this in it; gives the line.
     pub(crate) async fn said(&self, text: &str) -> String {
+        self.said_one_of(&[text]).await
+    }
+
+    async fn said_one_of(&self, texts: &[&str]) -> String {
         let find = || {
             let log = self.log.lock().unwrap();
-            log.iter().find(|line| line.contains(text)).cloned()
+            let is_it = |line: &&String| texts.iter().any(|text| line.contains(text));
+            log.iter().find(is_it).cloned()
         };
-        until(&format!("{text:?} is said"), async || find().is_some()).await;
+        let what = format!("one of {texts:?} is said");
+        until(&what, async || find().is_some()).await;
         find().unwrap()
     }
 
     /// Waits until it serves; gives where clients and operators are served.
     pub(crate) async fn serving(&self) -> (SocketAddr, SocketAddr) {
-        let line = self.said("serving listen=").await;
+        // For people, or for machines.
+        let texts = ["serving listen=", "\"message\":\"serving\""];
+        let line = self.said_one_of(&texts).await;
+        let line = line.replace("\":\"", "=").replace(['"', ','], " ");
         let field = |name: &str| {
             let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
             rest.split_whitespace().next().unwrap().parse().unwrap()
