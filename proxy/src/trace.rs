@@ -65,7 +65,7 @@ impl Span {
     }
 
     /// The first of a trace. Sampled, for its line in the log is a record of it, and most APIs record nothing of a trace whose
-    /// beginning is not. That its identifier is random is not said: readers of version 00 refuse a flag that they don't know.
+    /// beginning is not. That its identifier is random is not said: some readers of version 00 refuse a flag that they don't know.
     fn first(random: &mut impl FnMut() -> u64) -> Self {
         let (high, low) = (u128::from(random()), u128::from(random()));
         Self {

@@ -23,6 +23,8 @@ mod refresh;
 mod schedule;
 mod search;
 mod sentiment;
+mod signing_in;
 mod simulated;
 mod support;
+mod traces;
 mod user_feeds;

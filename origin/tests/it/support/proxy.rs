@@ -14,6 +14,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     /// Where operators are served.
     pub(crate) admin: SocketAddr,
+    log: Arc<Mutex<String>>,
     _child: Child,
     _folder: TempDir,
 }
@@ -53,14 +54,28 @@ impl Proxy {
         Self {
             address,
             admin,
+            log,
             _child: child,
             _folder: folder,
         }
     }
+
+    /// Everything it said so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("no panic while locked").clone()
+    }
 }
 
-/// What it says when it serves.
+/// What it says when it serves, to people or to machines.
 fn serving(log: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let told = log.lines().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let address = |name: &str| line[name].as_str()?.parse().ok();
+        (line["message"] == "serving").then_some((address("listen")?, address("admin")?))
+    });
+    if told.is_some() {
+        return told;
+    }
     let (_, rest) = log.split_once("serving listen=")?;
     let (listen, rest) = rest.split_once(" admin=")?;
     let admin = rest.split_whitespace().next()?;
