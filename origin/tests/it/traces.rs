@@ -117,6 +117,17 @@ async fn a_client_s_trace_leads_through_both_and_a_malformed_one_does_not() {
     assert_eq!(line["parent_id"], PARENT);
     assert_ne!(line["span_id"], PARENT);
 
+    let odd = format!("\"{}+/=\\", "x".repeat(123));
+    let reply = get_with(both.proxy.address, "/me", &[("x-request-id", &odd)]).await;
+    assert_eq!(reply.header("x-request-id"), odd);
+    let spans = both.spans_of(&odd).await;
+    until("the proxy has logged the same trace", || async {
+        let lines = json_lines(&both.proxy.log()).into_iter();
+        let of_trace = |line: &Value| line["trace_id"] == spans[0].1["trace_id"];
+        lines.filter(of_trace).count() == 1
+    })
+    .await;
+
     for (name, malformed) in [
         ("forbidden", own.replacen("00", "ff", 1)),
         ("capital", own.replace("4bf9", "4BF9")),
