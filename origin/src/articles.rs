@@ -136,6 +136,7 @@ impl Articles {
         let ask_again_at = stored_time(answer.ask_again_at);
         // Before anything of the database is held: a model may take its time.
         let tones = derived::tones(&self.database, &self.scoring, answer.source, &batch).await?;
+        let rows = batch.articles(|hash| tones.label(hash))?;
         let changed = within(async { on_pool!(self.database, pool => {
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
             sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
@@ -148,7 +149,7 @@ impl Articles {
             if !answer.articles.is_empty() {
                 let dialect = self.database.dialect();
                 let known = derived::known(&mut Connection::from(&mut *tx), dialect, answer.source, &batch).await?;
-                written = sqlx::query_scalar(self.sql.upsert).bind(batch.articles()?).bind(answer.source)
+                written = sqlx::query_scalar(self.sql.upsert).bind(&rows).bind(answer.source)
                     .bind(asked_at).bind(stored_at).fetch_all(&mut *tx).await?;
                 moved = sqlx::query_scalar(self.sql.add_categories).bind(batch.categories()?).bind(answer.source)
                     .fetch_all(&mut *tx).await?;

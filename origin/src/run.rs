@@ -190,6 +190,7 @@ async fn catch_up_in_turn(
             voided = Instant::now();
         }
         if is_over {
+            while articles.catch_up_filters().await? > 0 {}
             turn.end().await;
             return Ok(Some(done));
         }

@@ -115,6 +115,24 @@ impl Articles {
         Ok(rows.len())
     }
 
+    /// Writes what searches are narrowed by into a batch of articles that were stored before that was done. Nothing that is shown
+    /// changes. Returns how many there were.
+    pub async fn catch_up_filters(&self) -> Result<u64, DatabaseError> {
+        let Some(set) = statements(self.database.dialect()).set_filters else {
+            return Ok(0);
+        };
+        within(async {
+            on_pool!(self.database, pool => {
+                let mut tx = pool.begin_with(self.database.begin_write()).await?;
+                sqlx::query(self.sql.take_turns).execute(&mut *tx).await?;
+                let done = sqlx::query(set).bind(BATCH).execute(&mut *tx).await?.rows_affected();
+                tx.commit().await?;
+                Ok(done)
+            })
+        })
+        .await
+    }
+
     /// Voids the lists and searches in which articles may stand otherwise after batches of these: not with each of them, else a
     /// cache would keep nothing for as long as it takes.
     pub async fn void_lists(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {

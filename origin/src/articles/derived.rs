@@ -12,7 +12,7 @@ use crate::database::{
 use crate::duplicates::{Changed, link, touch_shown};
 use crate::personal::is_personal;
 use crate::search::worth_remembering;
-use crate::sentiment::{Score, Scorer};
+use crate::sentiment::{Label, Score, Scorer};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,13 @@ const SCORING_TIME: Duration = Duration::from_secs(10);
 /// How the new and changed texts of a batch sound, by the hash of their URL; `None` for those that have no sentiment.
 #[derive(Debug, Default)]
 pub(super) struct Tones(BTreeMap<String, Option<Score>>);
+
+impl Tones {
+    pub(super) fn label(&self, url_hash: &str) -> Option<Label> {
+        let score = self.0.get(url_hash).copied().flatten();
+        score.map(|score| score.label)
+    }
+}
 
 #[derive(sqlx::FromRow)]
 struct Stored {
@@ -240,10 +247,12 @@ pub(super) struct Statements {
     pub(super) touch: &'static str,
     /// Articles that this version of the model hasn't scored, after this identifier.
     pub(super) unscored: &'static str,
+    /// Writes what searches are narrowed by into $1 articles that were there before it was written. SQLite looks it up.
+    pub(super) set_filters: Option<&'static str>,
 }
 
 macro_rules! statements {
-    (texts: $texts:literal, ids: $ids:literal, scores: $scores:literal, derived: $derived:literal $(,)?) => {
+    (texts: $texts:literal, ids: $ids:literal, scores: $scores:literal, derived: $derived:literal, set_filters: $set_filters:expr $(,)?) => {
         Statements {
             texts: concat!(
                 "SELECT a.url_hash, a.title, a.description FROM articles a WHERE a.source = $2 AND a.url_hash IN (", $texts, ")"
@@ -278,6 +287,7 @@ macro_rules! statements {
             unscored: "SELECT a.id, a.source, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
                 (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id AND s.model = $2 AND s.version = $3) \
                 ORDER BY a.id LIMIT $4",
+            set_filters: $set_filters,
         }
     };
 }
@@ -288,6 +298,11 @@ pub(super) fn statements(dialect: Dialect) -> &'static Statements {
         ids: "SELECT CAST(jsonb_array_elements_text(CAST($1 AS jsonb)) AS bigint)",
         scores: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (article_id bigint, score double precision, label text)",
         derived: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (id bigint, headline text, language text)",
+        // The newest first: that is where searches begin.
+        set_filters: Some(
+            "UPDATE articles SET filters = article_filters(id) WHERE id IN \
+            (SELECT id FROM articles WHERE filters[1] = '?' ORDER BY id DESC LIMIT $1)"
+        ),
     };
     static SQLITE: Statements = statements! {
         texts: "SELECT value FROM json_each($1)",
@@ -296,6 +311,7 @@ pub(super) fn statements(dialect: Dialect) -> &'static Statements {
             value ->> 'label' AS label FROM json_each($1)) AS i",
         derived: "(SELECT value ->> 'id' AS id, value ->> 'headline' AS headline, value ->> 'language' AS language \
             FROM json_each($1)) AS i",
+        set_filters: None,
     };
     match dialect {
         Dialect::Postgres => &POSTGRES,

@@ -2,11 +2,12 @@
 
 use crate::article::{NewArticle, title};
 use crate::database::{DatabaseError, json, stored_time, without_nul};
+use crate::sentiment::Label;
 use chrono::SecondsFormat;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of an article within its source.
 pub(super) fn url_hash(canonical_url: &str) -> String {
@@ -32,6 +33,7 @@ struct ArticleInput<'a> {
     headline: String,
     published_at: String,
     published_at_estimated: bool,
+    filters: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,14 +60,16 @@ impl<'a> Batch<'a> {
         Self { by_hash }
     }
 
-    /// The parameter of the upsert.
-    pub(super) fn articles(&self) -> Result<String, DatabaseError> {
-        let rows: Vec<ArticleInput<'_>> = self
-            .by_hash
-            .iter()
-            .filter_map(|(hash, sightings)| Some(article_input(hash, sightings.last()?)))
-            .collect();
-        json(&rows)
+    /// The parameter of the upsert. `tone` tells how the text with a hash sounds.
+    pub(super) fn articles(
+        &self,
+        tone: impl Fn(&str) -> Option<Label>,
+    ) -> Result<String, DatabaseError> {
+        let rows = self.by_hash.iter().filter_map(|(hash, sightings)| {
+            let filters = filters(sightings, tone(hash));
+            Some(article_input(hash, sightings.last()?, filters))
+        });
+        json(&rows.collect::<Vec<ArticleInput<'_>>>())
     }
 
     /// Each hash with the sighting that is stored.
@@ -93,7 +97,21 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn article_input<'a>(url_hash: &'a str, article: &'a NewArticle) -> ArticleInput<'a> {
+/// What a new article is found under: its categories in order, then its tone, as the database puts them together itself.
+fn filters(sightings: &[&NewArticle], tone: Option<Label>) -> Vec<&'static str> {
+    let categories = sightings.iter().flat_map(|article| &article.categories);
+    let categories: BTreeSet<&str> = categories.map(|category| category.as_str()).collect();
+    categories
+        .into_iter()
+        .chain(tone.map(Label::as_str))
+        .collect()
+}
+
+fn article_input<'a>(
+    url_hash: &'a str,
+    article: &'a NewArticle,
+    filters: Vec<&'static str>,
+) -> ArticleInput<'a> {
     let optional = |text: &'a Option<String>| text.as_deref().map(without_nul);
     ArticleInput {
         outlet: optional(&article.outlet),
@@ -112,5 +130,6 @@ fn article_input<'a>(url_hash: &'a str, article: &'a NewArticle) -> ArticleInput
         published_at: stored_time(article.published_at)
             .to_rfc3339_opts(SecondsFormat::AutoSi, false),
         published_at_estimated: article.published_at_estimated,
+        filters,
     }
 }

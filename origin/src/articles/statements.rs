@@ -118,16 +118,17 @@ macro_rules! of_category {
 
 macro_rules! statements {
     (names: $names:literal, words: $words:literal, object: $object:literal, array: $array:literal,
-    articles: $articles:literal, pairs: $pairs:literal, take_turns: $take_turns:literal $(,)?) => {
+    articles: $articles:literal, pairs: $pairs:literal, filters: $filters:literal, given_filters: $given_filters:literal,
+    take_turns: $take_turns:literal $(,)?) => {
         Statements {
             // Sorted by hash, so that two batches with common articles lock them in one order. A row that would not change is
             // not written. A source that once gave a text and then leaves it out has not taken it back; an estimated time
             // never replaces a stored one, else such an article would rise to the top at each fetch.
             upsert: concat!(
                 "INSERT INTO articles (source, outlet, external_id, title, description, content, author, url, url_canonical, ",
-                "url_hash, image_url, published_at, published_at_estimated, language, headline, fetched_at, updated_at) ",
+                "url_hash, image_url, published_at, published_at_estimated, language, headline", $filters, ", fetched_at, updated_at) ",
                 "SELECT $2, i.outlet, i.external_id, i.title, i.description, i.content, i.author, i.url, i.url_canonical, ",
-                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, i.language, i.headline, $3, $4 ",
+                "i.url_hash, i.image_url, i.published_at, i.published_at_estimated, i.language, i.headline", $given_filters, ", $3, $4 ",
                 "FROM ", $articles, " WHERE true ORDER BY i.url_hash ",
                 "ON CONFLICT (source, url_hash) DO UPDATE SET ",
                 "outlet = coalesce(excluded.outlet, articles.outlet), ",
@@ -231,8 +232,11 @@ pub(super) static POSTGRES: Statements = statements! {
     array: "json_agg",
     articles: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (outlet text, external_id text, title text, description text, \
         content text, author text, url text, url_canonical text, url_hash text, image_url text, published_at timestamptz, \
-        published_at_estimated boolean, language text, headline text)",
+        published_at_estimated boolean, language text, headline text, filters text[])",
     pairs: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (url_hash text, category text)",
+    // What searches are narrowed by, so that a new article isn't written a second time when its categories and tone are.
+    filters: ", filters",
+    given_filters: ", i.filters",
     // Any number that nobody else takes for a lock of a whole transaction.
     take_turns: "SELECT pg_advisory_xact_lock(7310579611)",
 };
@@ -249,6 +253,8 @@ pub(super) static SQLITE: Statements = statements! {
         value ->> 'published_at_estimated' AS published_at_estimated, value ->> 'language' AS language, \
         value ->> 'headline' AS headline FROM json_each($1)) AS i",
     pairs: "(SELECT value ->> 'url_hash' AS url_hash, value ->> 'category' AS category FROM json_each($1)) AS i",
+    filters: "",
+    given_filters: "",
     // A writing transaction is alone there from its beginning.
     take_turns: "SELECT 1",
 };

@@ -39,6 +39,7 @@ fn postgres(filters: &Filters) -> String {
     );
     let unless_duplicate =
         unless_duplicate(filters, "r.search @@ (SELECT exact FROM asked)", &shown);
+    let filtered = in_index(filters);
     format!(
         "WITH RECURSIVE asked AS MATERIALIZED ( \
              SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
@@ -53,13 +54,23 @@ fn postgres(filters: &Filters) -> String {
              SELECT f.id, f.published_at FROM weeks w CROSS JOIN LATERAL ( \
                  SELECT a.id, a.published_at FROM articles a \
                  WHERE a.search @@ (SELECT wide FROM asked) AND a.week = w.week \
-                 AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8){own}{unless_duplicate} \
+                 {filtered}AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8){own}{unless_duplicate} \
                  ORDER BY a.published_at DESC, a.id DESC LIMIT $4) f \
              LIMIT $4) \
          SELECT c.id, c.published_at, CASE WHEN a.search @@ (SELECT exact FROM asked) \
          THEN CAST(ts_rank(a.search, (SELECT exact FROM asked), 1) AS double precision) END AS rank \
          FROM candidates c JOIN articles a ON a.id = c.id ORDER BY c.published_at DESC, c.id DESC"
     )
+}
+
+/// What the index may leave out. It doesn't know everything for certain: `conditions` asks as well.
+fn in_index(filters: &Filters) -> &'static str {
+    match (filters.category, filters.sentiment) {
+        (None, None) => "",
+        (Some(_), None) => "AND a.filters @> ARRAY[$11] ",
+        (None, Some(_)) => "AND a.filters @> ARRAY[$13] ",
+        (Some(_), Some(_)) => "AND a.filters @> ARRAY[$11, $13] ",
+    }
 }
 
 fn sqlite(filters: &Filters) -> String {

@@ -22,6 +22,7 @@ mod reddit;
 mod refresh;
 mod schedule;
 mod search;
+mod search_filters;
 mod sentiment;
 mod signing_in;
 mod simulated;

@@ -3,6 +3,7 @@
 //! A small shell stands between: it owns the server, takes commands on its standard input, and cleans up when that closes,
 //! which happens however the test process ends.
 
+use sqlx::Connection;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -20,8 +21,7 @@ start
 while read -r word; do
   case $word in stop) stop ;; start) start ;; freeze) kill -STOP $(all) ;; thaw) kill -CONT $(all) ;; esac
 done
-stop
-rm -rf "$DIR"
+case $KEEP in '') stop; rm -rf "$DIR" ;; *) kill -INT $pid; wait $pid ;; esac
 "#;
 /// Whom the server runs as when the tests run as root, which PostgreSQL refuses.
 const NOBODY: u32 = 65534;
@@ -43,12 +43,22 @@ impl Postgres {
 
     /// One of the caller's own, to be stopped and started at will.
     pub(crate) fn start() -> Self {
-        let bin = binaries();
         let folder = tempfile::Builder::new()
             .prefix("larder-pg-")
             .tempdir_in("/tmp")
-            .expect("a folder")
-            .keep();
+            .expect("a folder");
+        Self::run(folder.keep(), false)
+    }
+
+    /// One whose databases are found in this folder again.
+    #[allow(dead_code, reason = "tests leave nothing behind; a benchmark does")]
+    pub(crate) fn kept_in(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder");
+        Self::run(folder.canonicalize().expect("a folder"), true)
+    }
+
+    fn run(folder: PathBuf, kept: bool) -> Self {
+        let bin = binaries();
         std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).expect("permissions");
         let is_root = std::fs::metadata("/proc/self").expect("/proc").uid() == 0;
         if is_root {
@@ -57,27 +67,23 @@ impl Postgres {
         let user = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups");
         let runs_as = if is_root { user.as_str() } else { "" };
         let initdb = r#"cd "$DIR" && $AS "$BIN/initdb" -D "$DIR/data" -U larder -A trust -N -E UTF8 --locale=C >"$DIR/log" 2>&1"#;
-        let mut command = Command::new("sh");
-        command
-            .arg("-c")
-            .env("DIR", &folder)
-            .env("BIN", &bin)
-            .env("AS", runs_as)
-            .current_dir(&folder);
-        let made = Command::new("sh")
-            .args(["-c", initdb])
-            .env("DIR", &folder)
-            .env("BIN", &bin)
-            .env("AS", runs_as)
-            .status();
-        assert!(
-            made.expect("sh").success(),
-            "initdb failed: {}",
-            log(&folder)
-        );
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", script])
+                .env("DIR", &folder)
+                .env("BIN", &bin)
+                .env("AS", runs_as)
+                .env("KEEP", if kept { "yes" } else { "" })
+                .current_dir(&folder);
+            command
+        };
+        if !folder.join("data").exists() {
+            let made = shell(initdb).status().expect("sh");
+            assert!(made.success(), "initdb failed: {}", log(&folder));
+        }
         // A group of its own: an interrupt at the keyboard reaches the tests, and the shell then cleans up.
-        let mut keeper = command
-            .arg(KEEPER)
+        let mut keeper = shell(KEEPER)
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()
@@ -96,6 +102,18 @@ impl Postgres {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute(&format!("CREATE DATABASE {name}")).await;
         self.url(&name)
+    }
+
+    /// The database of that name, which is made when it isn't there.
+    #[allow(dead_code, reason = "for what is kept")]
+    pub(crate) async fn database_named(&self, name: &str) -> String {
+        let url = self.url(name);
+        // Also waits for the server.
+        self.execute("SELECT 1").await;
+        if sqlx::PgConnection::connect(&url).await.is_err() {
+            self.execute(&format!("CREATE DATABASE {name}")).await;
+        }
+        url
     }
 
     /// Ends the server at once, as a crash would.
@@ -127,7 +145,7 @@ impl Postgres {
     }
 
     async fn execute(&self, statement: &str) {
-        use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+        use sqlx::{AssertSqlSafe, ConnectOptions};
         let options: sqlx::postgres::PgConnectOptions =
             self.url("postgres").parse().expect("a URL");
         let begun = std::time::Instant::now();
