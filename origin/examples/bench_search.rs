@@ -21,7 +21,7 @@ use postgres::Postgres;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,13 +51,13 @@ async fn main() -> anyhow::Result<()> {
             other => bail!("cannot use {other}"),
         }
     }
-    let server = match &data {
-        Some(folder) => Postgres::kept_in(folder),
-        None => Postgres::start(),
-    };
-    let url = match data {
-        Some(_) => server.database_named(&format!("of_{articles}")).await,
-        None => server.database().await,
+    let (_server, url) = match data {
+        Some(folder) => kept(&folder, articles).await?,
+        None => {
+            let server = Postgres::start();
+            let url = server.database().await;
+            (server, url)
+        }
     };
     let database = Database::open(&url.parse::<DatabaseUrl>()?, 4)?;
     let begun = Instant::now();
@@ -116,6 +116,19 @@ async fn main() -> anyhow::Result<()> {
     }
     database.close().await;
     Ok(())
+}
+
+/// The server over a folder that is kept, and its database of so many articles.
+async fn kept(folder: &Path, articles: usize) -> anyhow::Result<(Postgres, String)> {
+    std::fs::create_dir_all(folder)?;
+    let server = Postgres::run(folder.canonicalize()?, true);
+    let name = format!("of_{articles}");
+    let url = server.url(&name);
+    server.execute("SELECT 1").await;
+    if PgConnection::connect(&url).await.is_err() {
+        server.execute(&format!("CREATE DATABASE {name}")).await;
+    }
+    Ok((server, url))
 }
 
 /// As `/search` does: with another spelling when nothing is found.

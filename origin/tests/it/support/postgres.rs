@@ -3,7 +3,6 @@
 //! A small shell stands between: it owns the server, takes commands on its standard input, and cleans up when that closes,
 //! which happens however the test process ends.
 
-use sqlx::Connection;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -50,14 +49,8 @@ impl Postgres {
         Self::run(folder.keep(), false)
     }
 
-    /// One whose databases are found in this folder again.
-    #[allow(dead_code, reason = "tests leave nothing behind; a benchmark does")]
-    pub(crate) fn kept_in(folder: &Path) -> Self {
-        std::fs::create_dir_all(folder).expect("a folder");
-        Self::run(folder.canonicalize().expect("a folder"), true)
-    }
-
-    fn run(folder: PathBuf, kept: bool) -> Self {
+    /// In this folder, which goes with the server, or is kept with all databases in it for the next one.
+    pub(crate) fn run(folder: PathBuf, kept: bool) -> Self {
         let bin = binaries();
         std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).expect("permissions");
         let is_root = std::fs::metadata("/proc/self").expect("/proc").uid() == 0;
@@ -104,18 +97,6 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// The database of that name, which is made when it isn't there.
-    #[allow(dead_code, reason = "for what is kept")]
-    pub(crate) async fn database_named(&self, name: &str) -> String {
-        let url = self.url(name);
-        // Also waits for the server.
-        self.execute("SELECT 1").await;
-        if sqlx::PgConnection::connect(&url).await.is_err() {
-            self.execute(&format!("CREATE DATABASE {name}")).await;
-        }
-        url
-    }
-
     /// Ends the server at once, as a crash would.
     pub(crate) fn stop(&self) {
         self.say("stop");
@@ -144,8 +125,9 @@ impl Postgres {
         .expect("the keeper lives");
     }
 
-    async fn execute(&self, statement: &str) {
-        use sqlx::{AssertSqlSafe, ConnectOptions};
+    /// As the server's owner, who waits until it is there.
+    pub(crate) async fn execute(&self, statement: &str) {
+        use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
         let options: sqlx::postgres::PgConnectOptions =
             self.url("postgres").parse().expect("a URL");
         let begun = std::time::Instant::now();
@@ -167,7 +149,7 @@ impl Postgres {
         connection.close().await.expect("a clean end");
     }
 
-    fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!(
             "postgres://larder@localhost/{database}?host={}",
             self.folder.display()
