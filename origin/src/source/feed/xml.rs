@@ -2,6 +2,7 @@
 //! gives the items before the cut.
 
 use super::{ITEMS_MAX, SourceError};
+use crate::article::parse_date;
 use feed_rs::model::Feed;
 use feed_rs::parser::{Builder, ParseFeedError, ParseFeedResult};
 use std::borrow::Cow;
@@ -158,6 +159,7 @@ fn feed(text: &str, url: &Url) -> ParseFeedResult<Feed> {
         let parser = Builder::new()
             .base_uri(Some(url))
             .id_generator(|_, _, _| String::new())
+            .timestamp_parser(parse_date)
             .build();
         parser.parse(text.as_bytes())
     };
