@@ -8,6 +8,7 @@ mod amp;
 mod query;
 
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 use url::Url;
 
@@ -48,13 +49,15 @@ impl CanonicalUrl {
         if raw.len() > URL_BYTES_MAX {
             return Err(UrlFault::TooLong);
         }
-        let url = Url::options()
+        let mut url = Url::options()
             .base_url(base)
-            .parse(raw)
+            .parse(&with_scheme(raw, base))
             .map_err(|_| UrlFault::NotAUrl)?;
         if !is_web(&url) {
             return Err(UrlFault::NotWeb);
         }
+        // Relative links inherit what opens their document to us, and `bank.example@a.example` deceives. Neither can fail here.
+        let _ = url.set_username("").and(url.set_password(None));
         // Escaping can triple the length, and the base adds its own.
         if url.as_str().len() > URL_BYTES_MAX {
             return Err(UrlFault::TooLong);
@@ -93,6 +96,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// Some leave the scheme out, and mean the web.
+fn with_scheme<'a>(raw: &'a str, base: Option<&Url>) -> Cow<'a, str> {
+    if raw
+        .get(..4)
+        .is_some_and(|head| head.eq_ignore_ascii_case("www."))
+    {
+        format!("https://{raw}").into()
+    } else if base.is_none() && raw.starts_with("//") {
+        format!("https:{raw}").into()
+    } else {
+        raw.into()
+    }
+}
+
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty())
 }
@@ -108,7 +125,8 @@ fn unwrap(mut url: Url) -> Url {
     url
 }
 
-/// http and https are one; user info, default port and fragment are nobody's identity.
+/// http and https are one; user info, default port and fragment are nobody's identity, but for fragments that are paths: what some
+/// pages show is all behind the `#`.
 fn fold(url: &Url, site: Option<&Url>) -> String {
     let host = bare_host(url.host_str().unwrap_or_default());
     let port = match url.port() {
@@ -122,7 +140,9 @@ fn fold(url: &Url, site: Option<&Url>) -> String {
     // The root keeps its slash, so that the folded form is a URL in its own normal form.
     let path = if path.is_empty() { "/" } else { path };
     let mark = if query.is_empty() { "" } else { "?" };
-    format!("https://{host}{port}{path}{mark}{query}")
+    let fragment = url.fragment().filter(|part| part.starts_with(['/', '!']));
+    let (hash, fragment) = fragment.map_or(("", ""), |part| ("#", part));
+    format!("https://{host}{port}{path}{mark}{query}{hash}{fragment}")
 }
 
 /// The host without the prefixes that name a way of serving it, as long as a domain is left.

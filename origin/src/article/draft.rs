@@ -5,6 +5,7 @@ use super::text::{
 };
 use super::{CanonicalUrl, Category, NewArticle, language, plausible_date};
 use chrono::{DateTime, Utc};
+use std::borrow::Cow;
 use url::Url;
 
 /// Longest external id kept; longer ones are not cut, since half an id identifies nothing.
@@ -32,7 +33,7 @@ impl Draft<'_> {
     /// The article, or `None` when it has no title or no usable link. `base` is the document's own address.
     pub fn finish(self, base: Option<&Url>, now: DateTime<Utc>) -> Option<NewArticle> {
         let title = text::clean(self.title?, TITLE_CHARS_MAX)?;
-        let (url, canonical_url) = CanonicalUrl::resolve(self.url?, base).ok()?;
+        let (url, canonical_url) = CanonicalUrl::resolve(&unescaped(self.url?), base).ok()?;
         let description = self
             .description
             .and_then(|raw| text::clean(raw, DESCRIPTION_CHARS_MAX));
@@ -76,9 +77,17 @@ fn author(raw: &str) -> Option<String> {
 
 /// An image's address, absolute; only http and https, so that nobody is handed a `javascript:` or `data:` one.
 fn image(raw: &str, base: Option<&Url>) -> Option<String> {
-    CanonicalUrl::resolve(raw, base)
+    CanonicalUrl::resolve(&unescaped(raw), base)
         .ok()
         .map(|(url, _)| url.into())
+}
+
+/// An address that was escaped for HTML once too often: no address means `&amp;`.
+fn unescaped(raw: &str) -> Cow<'_, str> {
+    match raw.contains("&amp;") {
+        true => raw.replace("&amp;", "&").into(),
+        false => raw.into(),
+    }
 }
 
 fn known(mut categories: Vec<Category>) -> Vec<Category> {
@@ -176,6 +185,19 @@ mod tests {
             (article.description.as_deref(), article.content),
             (Some("Same"), None)
         );
+    }
+
+    #[test]
+    fn addresses_that_were_escaped_twice_are_what_they_were() {
+        let draft = Draft {
+            url: Some("https://example.com/a?b=1&amp;c=2"),
+            image_url: Some("https://i.example/i?w=1&amp;h=2"),
+            ..draft()
+        };
+        let article = draft.finish(None, now()).expect("an article");
+        assert_eq!(article.url, "https://example.com/a?b=1&c=2");
+        let image = article.image_url.as_deref();
+        assert_eq!(image, Some("https://i.example/i?w=1&h=2"));
     }
 
     #[test]

@@ -16,6 +16,13 @@ fn spellings_of_one_article_fold_into_one() {
         ("HTTPS://WWW.Example.COM:443/a/", "https://example.com/a"),
         ("http://example.com:80/a#part", "https://example.com/a"),
         ("https://user:word@example.com/a", "https://example.com/a"),
+        ("https://example.com/#!/a", "https://example.com/#!/a"),
+        (
+            "https://example.com/x?b=1#/a/2",
+            "https://example.com/x?b=1#/a/2",
+        ),
+        ("www.example.com/a", "https://example.com/a"),
+        ("//example.com/a", "https://example.com/a"),
         ("https://m.example.com/a", "https://example.com/a"),
         ("https://amp.example.com/a", "https://example.com/a"),
         ("https://www.m.example.com./a", "https://example.com/a"),
@@ -174,5 +181,20 @@ proptest! {
     fn any_text_is_folded_or_refused(raw in any::<String>()) {
         let base = Url::parse("https://example.com/").expect("a URL");
         let _ = CanonicalUrl::parse(&raw, Some(&base));
+    }
+}
+
+#[test]
+fn a_reader_is_sent_without_anybodys_password() {
+    let base = Url::parse("https://me:s3cret@feeds.example/private/rss.xml").expect("a URL");
+    let rows = [
+        ("/story", "https://feeds.example/story"),
+        ("https://bank.example@a.example/x", "https://a.example/x"),
+        ("www.a.example/x", "https://www.a.example/x"),
+        ("//a.example/x", "https://a.example/x"),
+    ];
+    for (raw, expected) in rows {
+        let (url, _) = CanonicalUrl::resolve(raw, Some(&base)).expect("a link");
+        assert_eq!(url.as_str(), expected);
     }
 }
