@@ -21,6 +21,9 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 use url::Url;
 
+/// Most items of one answer that are read: archives of thousands exist, news are at the top.
+const ITEMS_MAX: usize = 1_000;
+
 /// What is asked of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query {

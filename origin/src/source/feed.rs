@@ -7,13 +7,15 @@
 mod document;
 mod entry;
 mod jsonfeed;
+mod mend;
 mod transcode;
 mod wishes;
 mod xml;
 
 pub use document::Document;
+pub(super) use transcode::to_text;
 
-use super::{Batch, Query, Source, SourceError};
+use super::{Batch, ITEMS_MAX, Query, Source, SourceError};
 use crate::article::text::{NAME_CHARS_MAX, clean};
 use crate::discipline::{Ask, Gate, Request, Validators};
 use crate::http::{Answer, Redirects};
@@ -23,12 +25,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{
     ACCEPT, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use url::Url;
 
-/// Most items of one feed that are read: archives of thousands exist, news are at the top.
-const ITEMS_MAX: usize = 1_000;
+/// Longest stretch of an item's text that stands in for its title, in characters.
+const HEADLINE_CHARS_MAX: usize = 120;
 const ACCEPTED: HeaderValue = HeaderValue::from_static(
     "application/rss+xml, application/atom+xml, application/feed+json, application/xml;q=0.9, */*;q=0.5",
 );
@@ -264,7 +267,7 @@ fn read(
     document: Document<'_>,
     now: DateTime<Utc>,
 ) -> Result<(Batch, Option<Duration>), SourceError> {
-    let text = transcode::to_text(body, document.charset);
+    let text = to_text(body, document.charset);
     let text = text.trim_start();
     if text.is_empty() {
         return Err(SourceError::Malformed("an empty document".to_owned()));
@@ -272,13 +275,16 @@ fn read(
     if text.starts_with(['{', '[']) {
         return jsonfeed::parse(text.as_bytes(), document.url, now).map(|batch| (batch, None));
     }
-    let feed = xml::read(text, document.url)?;
+    let (feed, broken) = xml::read(text, document.url)?;
     let outlet = feed
         .title
         .as_ref()
         .and_then(|title| clean(&title.content, NAME_CHARS_MAX));
     let subject = super::words::of_address(document.url);
-    let mut batch = Batch::default();
+    let mut batch = Batch {
+        skipped: broken,
+        ..Batch::default()
+    };
     for (index, item) in feed.entries.iter().take(ITEMS_MAX).enumerate() {
         batch.push(entry::article(
             item,
@@ -292,6 +298,19 @@ fn read(
         .ttl
         .map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
     Ok((batch, ttl))
+}
+
+/// An item's title, or what its text begins with: short notes have none of their own. Markup either way.
+fn headline<'a>(title: Option<&'a str>, text: Option<&str>) -> Option<Cow<'a, str>> {
+    if let Some(title) = title.filter(|title| clean(title, 1).is_some()) {
+        return Some(title.into());
+    }
+    let text = clean(text?, HEADLINE_CHARS_MAX)?;
+    let text = match text.strip_suffix('…').and_then(|cut| cut.rsplit_once(' ')) {
+        Some((words, _)) => format!("{words}…"),
+        None => text,
+    };
+    Some(html_escape::encode_text(&text).into_owned().into())
 }
 
 /// What dates an item that has no date: each a moment older than the one above it, so that an undated feed keeps its order.

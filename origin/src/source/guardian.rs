@@ -3,7 +3,7 @@
 //! Left out on purpose: asking for bodies. The terms allow headline, trail text and link to be kept; texts must be fetched
 //! anew within a day. Left out too: paging, since one page is what one question may cost (one request a second).
 
-use super::{Batch, Query, Source, SourceError, endpoint, json, words};
+use super::{Batch, ITEMS_MAX, Query, Source, SourceError, endpoint, json, words};
 use crate::article::{CanonicalUrl, Category, Draft, NewArticle, parse_date, text};
 use crate::discipline::{Ask, Gate, Request};
 use crate::http::{Answer, Redirects, failure};
@@ -139,9 +139,13 @@ fn category(section: Option<&str>, pillar: Option<&str>) -> Category {
 pub fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Batch, SourceError> {
     let body = json::read(body)?;
     let response = body.get("response").unwrap_or(&body);
-    if let Some(results) = response.get("results").filter(|results| results.is_array()) {
+    let is_error = json::text(response, "status") == Some("error");
+    let results = response
+        .get("results")
+        .filter(|results| results.is_array() && !is_error);
+    if let Some(results) = results {
         let mut batch = Batch::default();
-        for item in results.as_array().into_iter().flatten() {
+        for item in results.as_array().into_iter().flatten().take(ITEMS_MAX) {
             batch.push(article(item, now));
         }
         return Ok(batch);

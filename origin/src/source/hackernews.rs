@@ -2,8 +2,8 @@
 //!
 //! Left out: comments and polls' options, which are no articles, and the Firebase API with its one request per item.
 
-use super::{Batch, Query, Source, SourceError, endpoint, json};
-use crate::article::{Category, Draft, parse_date};
+use super::{Batch, ITEMS_MAX, Query, Source, SourceError, endpoint, json};
+use crate::article::{CanonicalUrl, Category, Draft, parse_date};
 use crate::discipline::{Ask, Gate, Request};
 use crate::http::{Answer, Redirects, failure};
 use async_trait::async_trait;
@@ -89,7 +89,7 @@ pub fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Batch, SourceError> {
         });
     }
     let mut batch = Batch::default();
-    for hit in json::list(&body, "hits") {
+    for hit in json::list(&body, "hits").iter().take(ITEMS_MAX) {
         let id = json::id(hit, "objectID");
         let discussion = id
             .as_deref()
@@ -129,18 +129,16 @@ fn draft<'a>(
         description: json::text(hit, "story_text").or_else(|| json::text(hit, "text")),
         content: None,
         author: json::text(hit, "author"),
-        url: json::text(hit, "url").or(discussion),
+        url: json::text(hit, "url")
+            .filter(|url| CanonicalUrl::parse(url, None).is_ok())
+            .or(discussion),
         image_url: None,
         language: None,
         published: json::text(hit, "created_at")
             .and_then(parse_date)
-            .or_else(|| created_at_seconds(hit)),
+            .or_else(|| json::seconds(hit, "created_at_i")),
         categories: vec![Category::Technology],
     })
-}
-
-fn created_at_seconds(hit: &Value) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(hit.get("created_at_i")?.as_i64()?, 0)
 }
 
 #[cfg(test)]

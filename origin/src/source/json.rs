@@ -1,21 +1,49 @@
 //! JSON from strangers: every member may be missing, null, or of another type than the documents say, and one odd
 //! member must not cost the whole answer. So sources look into a tree instead of deserialising into structs.
 
+mod mend;
+
 use super::SourceError;
+use super::feed::to_text;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Reads a document. A byte order mark, bytes that are not UTF-8 and halves of surrogate pairs (texts cut at a number of
-/// UTF-16 units hold them) are mended first; what is still no JSON is malformed.
+/// Values in a document of any length: each takes some dozen bytes of memory, however few it is written in.
+const VALUES_MAX: usize = 200_000;
+
+/// Reads a document. Other encodings than UTF-8, and what many programs write though it is no JSON, are mended first; what is
+/// still none is malformed.
 pub(crate) fn read(body: &[u8]) -> Result<Value, SourceError> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     if body.trim_ascii().is_empty() {
         return Err(SourceError::Malformed("an empty document".to_owned()));
     }
+    bounded(body)?;
     serde_json::from_slice(body).or_else(|fault| {
-        let text = mend_surrogates(&String::from_utf8_lossy(body));
-        serde_json::from_str(&text).map_err(|_| SourceError::Malformed(describe(body, &fault)))
+        let text = to_text(body, None);
+        bounded(text.as_bytes())?;
+        mend::first_value(&text).ok_or_else(|| SourceError::Malformed(describe(body, &fault)))
     })
+}
+
+/// Counts what separates and opens, but not within texts.
+fn bounded(body: &[u8]) -> Result<(), SourceError> {
+    let (mut values, mut in_text, mut is_escaped) = (0_usize, false, false);
+    for byte in body {
+        match (in_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b',' | b'[' | b'{') => values += 1,
+            _ => {}
+        }
+    }
+    if values > VALUES_MAX {
+        let many = format!("more than {VALUES_MAX} values");
+        return Err(SourceError::Malformed(many));
+    }
+    Ok(())
 }
 
 /// What arrived instead; serde's own text holds no part of the document.
@@ -43,45 +71,33 @@ pub(crate) fn id<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
     }
 }
 
+/// A time in seconds, with or without fraction, as a number or, as some mirrors write it, as text.
+pub(crate) fn seconds(object: &Value, key: &str) -> Option<DateTime<Utc>> {
+    let value = object.get(key)?;
+    let seconds = value
+        .as_f64()
+        .or_else(|| value.as_str()?.trim().parse().ok())?;
+    let is_sane = seconds.is_finite() && (0.0..1e12).contains(&seconds);
+    is_sane
+        .then(|| DateTime::from_timestamp_millis((seconds * 1000.0) as i64))
+        .flatten()
+}
+
+/// Whether a member says yes: as a boolean, or as the text of one.
+pub(crate) fn is(object: &Value, key: &str) -> bool {
+    match object.get(key) {
+        Some(Value::Bool(yes)) => *yes,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    }
+}
+
 /// The members of an array, none when it is missing or something else.
 pub(crate) fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
     object
         .get(key)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
-}
-
-/// Replaces `\ud83d` and the like by U+FFFD where its other half is missing.
-fn mend_surrogates(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\\') {
-        out.push_str(before);
-        let (escape, len) = match (
-            unit(after),
-            after
-                .get(5..)
-                .and_then(|low| low.strip_prefix('\\'))
-                .and_then(unit),
-        ) {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (None, 11),
-            (Some(0xD800..=0xDFFF), _) => (Some("ufffd"), 5),
-            (Some(_), _) => (None, 5),
-            // Any other escape is one character long; both together, so that the second backslash of two opens nothing.
-            (None, _) => (None, after.chars().next().map_or(0, char::len_utf8)),
-        };
-        out.push('\\');
-        out.push_str(escape.or_else(|| after.get(..len)).unwrap_or_default());
-        rest = after.get(len..).unwrap_or_default();
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The code unit of `uXXXX` at the start of the text.
-fn unit(text: &str) -> Option<u16> {
-    let digits = text.strip_prefix('u')?.get(..4)?;
-    u16::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]
@@ -98,12 +114,34 @@ mod tests {
     #[test]
     fn damaged_text_is_mended() {
         assert_eq!(string(b"\xEF\xBB\xBF{\"t\":\"bom\"}"), "bom");
-        assert_eq!(string(b"{\"t\":\"caf\xE9\"}"), "caf\u{FFFD}");
+        assert_eq!(string(b"{\"t\":\"caf\xE9 \x93x\x94\"}"), "café “x”");
         assert_eq!(string(br#"{"t":"cut \ud83d"}"#), "cut \u{FFFD}");
         assert_eq!(
             string(br#"{"t":"cut \udc00 whole \ud83d\ude00 \\ud83d \n"}"#),
             "cut \u{FFFD} whole 😀 \\ud83d \n"
         );
+    }
+
+    #[test]
+    fn documents_of_two_bytes_a_character_are_read() {
+        let text = r#"{"t":"café – \ud83d"}"#;
+        let bytes = |to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(to_bytes).collect()
+        };
+        let (low, high) = (bytes(u16::to_le_bytes), bytes(u16::to_be_bytes));
+        let marked = [b"\xFF\xFE".as_slice(), &low].concat();
+        for body in [marked, low, high] {
+            assert_eq!(string(&body), "café – \u{FFFD}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_nothing_but_small_values_is_not_made() {
+        let body = format!("[{}0]", "0,".repeat(VALUES_MAX));
+        assert!(matches!(
+            read(body.as_bytes()),
+            Err(SourceError::Malformed(words)) if words.contains("values")
+        ));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Left out: paging, since the free plan ends at the 100 results of one page.
 
-use super::{Batch, Query, Source, SourceError, endpoint, json};
+use super::{Batch, ITEMS_MAX, Query, Source, SourceError, endpoint, json};
 use crate::article::{Category, Draft, parse_date};
 use crate::discipline::{Ask, Gate, Request};
 use crate::http::{Answer, Redirects, failure, header, sensitive};
@@ -164,7 +164,7 @@ pub fn parse(
         return Err(SourceError::Malformed("no list of articles".to_owned()));
     }
     let mut batch = Batch::default();
-    for item in json::list(&body, "articles") {
+    for item in json::list(&body, "articles").iter().take(ITEMS_MAX) {
         batch.push(draft(item, asked).and_then(|draft| draft.finish(None, now)));
     }
     Ok(batch)

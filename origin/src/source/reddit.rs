@@ -4,7 +4,7 @@
 //! Left out: what is no news article (posts without a link, pictures and videos at Reddit itself, pinned posts, what is not for
 //! all ages), and comments.
 
-use super::{Batch, Query, Source, SourceError, json, words};
+use super::{Batch, ITEMS_MAX, Query, Source, SourceError, json, words};
 use crate::article::{Category, Draft};
 use crate::discipline::{Ask, Gate};
 use crate::http::{Answer, failure};
@@ -227,17 +227,14 @@ pub fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Page, SourceError> {
         .get("data")
         .filter(|data| data.get("children").is_some_and(Value::is_array));
     let Some(data) = data else {
-        return Err(match body.get("error").and_then(Value::as_u64) {
-            Some(code) => failure(
-                u16::try_from(code).unwrap_or(500),
-                None,
-                json::text(&body, "message"),
-            ),
+        let code = json::id(&body, "error").and_then(|code| code.parse::<u16>().ok());
+        return Err(match code {
+            Some(code) => failure(code, None, json::text(&body, "message")),
             None => SourceError::Malformed("no listing".to_owned()),
         });
     };
     let mut batch = Batch::default();
-    for child in json::list(data, "children") {
+    for child in json::list(data, "children").iter().take(ITEMS_MAX) {
         let post = child.get("data").unwrap_or(&Value::Null);
         let is_post = json::text(child, "kind").is_none_or(|kind| kind == "t3");
         match link(post).filter(|_| is_post && is_news(post)) {
@@ -267,7 +264,7 @@ fn finish(batch: &mut Batch, post: &Value, link: &str, now: DateTime<Utc>) {
         language: None,
         url: Some(link),
         image_url: image(post),
-        published: seconds(post, "created_utc"),
+        published: json::seconds(post, "created_utc"),
         categories: subreddit.and_then(category).into_iter().collect(),
     };
     batch.finish(draft, None, now);
@@ -278,9 +275,22 @@ fn link(post: &Value) -> Option<&str> {
     json::text(post, "url_overridden_by_dest").or_else(|| json::text(post, "url"))
 }
 
+/// A picture or a video by itself, wherever it lies.
+fn is_picture(post: &Value) -> bool {
+    const ENDINGS: [&str; 8] = [
+        ".jpg", ".jpeg", ".png", ".gif", ".gifv", ".webp", ".mp4", ".webm",
+    ];
+    let path = link(post)
+        .and_then(|link| Url::parse(link.trim()).ok())
+        .map(|url| url.path().to_ascii_lowercase());
+    matches!(
+        json::text(post, "post_hint"),
+        Some("image" | "hosted:video")
+    ) || path.is_some_and(|path| ENDINGS.iter().any(|ending| path.ends_with(ending)))
+}
+
 /// Whether a post is a link to something that is not Reddit's own.
 fn is_news(post: &Value) -> bool {
-    let is = |key: &str| post.get(key).and_then(Value::as_bool).unwrap_or(false);
     let is_dropped = [
         "over_18",
         "stickied",
@@ -290,11 +300,12 @@ fn is_news(post: &Value) -> bool {
         "is_gallery",
     ]
     .into_iter()
-    .any(is)
+    .any(|key| json::is(post, key))
+        || is_picture(post)
         || json::text(post, "removed_by_category").is_some();
     let host = link(post)
         .and_then(|link| Url::parse(link.trim()).ok())
-        .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+        .and_then(|url| Some(url.host_str()?.trim_end_matches('.').to_ascii_lowercase()));
     let own = |host: &str| {
         ["reddit.com", "redd.it"]
             .iter()
@@ -315,18 +326,6 @@ fn image(post: &Value) -> Option<&str> {
         .and_then(|source| json::text(source, "url"));
     let thumbnail = json::text(post, "thumbnail").filter(|text| text.starts_with("http"));
     preview.or(thumbnail)
-}
-
-/// A time in seconds, with or without fraction, as a number or, as some mirrors write it, as text.
-fn seconds(post: &Value, key: &str) -> Option<DateTime<Utc>> {
-    let value = post.get(key)?;
-    let seconds = value
-        .as_f64()
-        .or_else(|| value.as_str()?.trim().parse().ok())?;
-    let is_sane = seconds.is_finite() && (0.0..1e12).contains(&seconds);
-    is_sane
-        .then(|| DateTime::from_timestamp_millis((seconds * 1000.0) as i64))
-        .flatten()
 }
 
 /// What a subreddit is about, where its name says so.

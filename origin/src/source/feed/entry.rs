@@ -35,11 +35,14 @@ pub(super) fn article(
     let image = image(entry)
         .or_else(|| content.and_then(first_image))
         .or_else(|| summary.and_then(first_image));
+    let description = summary.or(content).or_else(|| media_description(entry));
+    let title = entry.title.as_ref().map(|text| text.content.as_str());
+    let title = super::headline(title, description);
     let draft = Draft {
         outlet,
         external_id: Some(entry.id.as_str()),
-        title: entry.title.as_ref().map(|text| text.content.as_str()),
-        description: summary.or(content).or_else(|| media_description(entry)),
+        title: title.as_deref(),
+        description,
         content,
         author: author(entry),
         url: link(entry),

@@ -180,6 +180,120 @@ fn damaged_documents_give_what_they_hold() {
 }
 
 #[test]
+fn what_is_nearly_xml_is_read() {
+    let rows = [
+        ("R&D & more; M&S", "R&D & more; M&S"),
+        ("caf&eacute; &hellip;", "café …"),
+        (
+            "Half &#xD83D; whole &#55357;&#56832; nul &#0;",
+            "Half \u{FFFD} whole 😀 nul \u{FFFD}",
+        ),
+        ("<![CDATA[<b>C&amp;D</b> & E]]> & F", "C&D & E & F"),
+        ("One <b>bold<br> word", "One bold word"),
+    ];
+    for (title, expected) in rows {
+        let batch = rss(&format!(
+            "<item><title>{title}</title><link>https://a.example/b?x=1&y=2</link></item>"
+        ));
+        let article = batch.articles.first().expect("an article");
+        assert_eq!(article.title, expected);
+        assert_eq!(article.url, "https://a.example/b?x=1&y=2");
+    }
+}
+
+#[test]
+fn an_item_that_is_no_xml_costs_itself() {
+    let batch = rss(
+        "<item><title>One</title><link>https://a.example/1</link></item>\
+         <item><title>Two</link></title></item>\
+         <item><title>Three</title><description>a <br> b & <i>c</description><link>https://a.example/3</link></item>\
+         <item><title>Four</title><link>https://a.example/4</link></item>",
+    );
+    let titles: Vec<&str> = batch
+        .articles
+        .iter()
+        .map(|found| found.title.as_str())
+        .collect();
+    assert_eq!(titles, ["One", "Three", "Four"]);
+    assert_eq!(batch.skipped, 1);
+    assert_eq!(batch.articles[1].description.as_deref(), Some("a b & c"));
+    assert_eq!(batch.articles[2].outlet.as_deref(), Some("Town & Post"));
+    let many = "<item><title>A</title><link>https://a.example/b</link><b></item>".repeat(ITEMS_MAX);
+    let body = format!(
+        "<rss {}><channel>{many}</channel></rss>",
+        "a='b' ".repeat(100_000)
+    );
+    assert!(matches!(
+        read(body.as_bytes()),
+        Err(SourceError::Malformed(_))
+    ));
+}
+
+#[test]
+fn feeds_of_other_days_and_dialects_are_read() {
+    let members = "<title>A bridge</title><link>https://a.example/b</link>";
+    let rows = [
+        format!("<rss version='2.0' xmlns='http://backend.example/rss2'><channel><item>{members}</item></channel></rss>"),
+        format!("<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns='http://my.netscape.com/rdf/simple/0.9/'><channel><title>T</title></channel><item>{members}</item></rdf:RDF>"),
+        "<feed version='0.3' xmlns='http://purl.org/atom/ns#'><title>T</title><entry><title>A bridge</title><link rel='alternate' href='https://a.example/b'/><id>1</id><issued>2025-12-31T08:00:00Z</issued></entry></feed>".to_owned(),
+        "<feed xmlns='https://www.w3.org/2005/Atom'><title>T</title><entry><title>A bridge</title><link href='https://a.example/b'/><id>1</id></entry></feed>".to_owned(),
+        "<a:feed xmlns:a='http://www.w3.org/2005/Atom'><a:title>T</a:title><a:entry><a:title>A bridge</a:title><a:link href='https://a.example/b'/><a:id>1</a:id></a:entry></a:feed>".to_owned(),
+    ];
+    for body in rows {
+        let batch = read(body.as_bytes()).expect("a feed");
+        assert_eq!((batch.articles.len(), batch.skipped), (1, 0), "{body}");
+        assert_eq!(batch.articles[0].url, "https://a.example/b", "{body}");
+        let is_dated = body.contains("issued");
+        assert_eq!(
+            batch.articles[0].published_at_estimated, !is_dated,
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn a_note_without_a_title_bears_its_first_words() {
+    let long = "A note that goes on for longer than any headline would, about the bridge that has been under way since the spring of last year.";
+    let rows = [
+        ("", "&lt;p&gt;It is 5 &amp;lt; 6.&lt;/p&gt;", "It is 5 < 6."),
+        ("<title> </title>", "Short", "Short"),
+        ("<title>Own</title>", "Text", "Own"),
+        (
+            "",
+            long,
+            "A note that goes on for longer than any headline would, about the bridge that has been under way since the spring of…",
+        ),
+    ];
+    for (title, text, expected) in rows {
+        let batch = rss(&format!(
+            "<item>{title}<link>https://a.example/b</link><description>{text}</description></item>"
+        ));
+        assert_eq!(
+            batch.articles.first().map(|found| found.title.as_str()),
+            Some(expected)
+        );
+    }
+    let json = r#"{"title":"Notes","items":[{"id":"1","url":"https://a.example/1","content_html":"<p>R&amp;D <b>note</b></p>"}]}"#;
+    let batch = read(json.as_bytes()).expect("a feed");
+    assert_eq!(batch.articles[0].title, "R&D note");
+    assert_eq!(batch.articles[0].outlet.as_deref(), Some("Notes"));
+}
+
+#[test]
+fn what_lets_us_into_a_feed_is_not_shown_in_its_links() {
+    let url = Url::parse("https://me:s3cret@feeds.example/dir/rss.xml").expect("a URL");
+    let body = "<rss version='2.0'><channel><item><title>A</title><link>/a</link><description>&lt;img src='i.jpg'></description></item></channel></rss>";
+    let document = Document {
+        url: &url,
+        charset: None,
+    };
+    let batch = parse(body.as_bytes(), document, now()).expect("a feed");
+    assert_eq!(batch.articles[0].url, "https://feeds.example/a");
+    let image = batch.articles[0].image_url.as_deref();
+    assert_eq!(image, Some("https://feeds.example/dir/i.jpg"));
+}
+
+#[test]
 fn what_is_no_feed_is_malformed() {
     let rows = [
         "",

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 const DECLARATION_BYTES_MAX: usize = 1_024;
 
 /// The document as text, without byte order mark, XML declaration and characters that no XML may hold.
-pub(super) fn to_text(body: &[u8], http_charset: Option<&str>) -> String {
+pub(in crate::source) fn to_text(body: &[u8], http_charset: Option<&str>) -> String {
     let text = decode(body, http_charset);
     let text: String = text.chars().filter(|c| !is_forbidden(*c)).collect();
     match without_declaration(&text) {
@@ -92,11 +92,11 @@ fn declared(body: &[u8]) -> Option<&'static Encoding> {
     })
 }
 
-/// `<` and `?` or a letter in two bytes each.
+/// What a document begins with, and the character behind it, in two bytes each.
 fn unmarked_utf_16(body: &[u8]) -> Option<&'static Encoding> {
     match body.get(..4)? {
-        [b'<', 0, second, 0] if *second != 0 => Some(UTF_16LE),
-        [0, b'<', 0, second] if *second != 0 => Some(UTF_16BE),
+        [b'<' | b'{' | b'[', 0, second, 0] if *second != 0 => Some(UTF_16LE),
+        [0, b'<' | b'{' | b'[', 0, second] if *second != 0 => Some(UTF_16BE),
         _ => None,
     }
 }

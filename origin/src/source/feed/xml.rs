@@ -1,7 +1,8 @@
 //! feed-rs behind repairs: what many feeds get wrong is put right before parsing, and a document cut off in the middle
 //! gives the items before the cut.
 
-use super::{ITEMS_MAX, SourceError};
+use super::super::ITEMS_MAX;
+use super::{SourceError, mend};
 use crate::article::parse_date;
 use feed_rs::model::Feed;
 use feed_rs::parser::{Builder, ParseFeedError, ParseFeedResult};
@@ -14,8 +15,8 @@ const TAGS_MAX: usize = 100 * ITEMS_MAX;
 /// Items of a document of which fewer can be told apart: what is written there is made to confuse.
 const ITEMS_COUNTED_MAX: usize = 10 * ITEMS_MAX;
 
-/// Reads an XML feed from text without declaration.
-pub(super) fn read(text: &str, url: &Url) -> Result<Feed, SourceError> {
+/// Reads an XML feed from text without declaration; and how many of its items are no XML.
+pub(super) fn read(text: &str, url: &Url) -> Result<(Feed, usize), SourceError> {
     let malformed = |what: &str| SourceError::Malformed(what.to_owned());
     let (start, end) = root_tag(text).ok_or_else(|| malformed("no XML element at all"))?;
     let root = text.get(start..end).unwrap_or_default();
@@ -41,10 +42,18 @@ pub(super) fn read(text: &str, url: &Url) -> Result<Feed, SourceError> {
 }
 
 fn is_feed(name: &str) -> bool {
-    matches!(name, "rss" | "feed" | "entry") || name.rsplit(':').next() == Some("RDF")
+    matches!(
+        name.rsplit(':').next(),
+        Some("rss" | "feed" | "entry" | "RDF")
+    )
 }
 
-fn read_feed(text: &str, start: usize, end: usize, url: &Url) -> Result<Feed, SourceError> {
+fn read_feed(
+    text: &str,
+    start: usize,
+    end: usize,
+    url: &Url,
+) -> Result<(Feed, usize), SourceError> {
     let root = text.get(start..end).unwrap_or_default();
     let name = tag_name(root);
     let Some(bounded) = bounded(text, name) else {
@@ -63,11 +72,30 @@ fn read_feed(text: &str, start: usize, end: usize, url: &Url) -> Result<Feed, So
         ),
         None => Cow::Borrowed(text),
     };
-    feed(&text, url).or_else(|fault| {
-        let fault = || SourceError::Malformed(format!("no feed: {fault}"));
-        let whole = whole_items(&text, name).ok_or_else(fault)?;
-        feed(&whole, url).map_err(|_| fault())
-    })
+    let root = text
+        .get(start..)
+        .map_or("", |rest| rest.get(..tag_bytes(rest)).unwrap_or(rest));
+    let text = mend::namespaces(&text, root, start);
+    match feed(&text, url) {
+        Ok(feed) => Ok((feed, 0)),
+        Err(fault) => {
+            mended(&text, url).ok_or_else(|| SourceError::Malformed(format!("no feed: {fault}")))
+        }
+    }
+}
+
+/// What can be had of a document that is no XML; and how many items can't.
+fn mended(text: &str, url: &Url) -> Option<(Feed, usize)> {
+    let text = mend::references(text);
+    let rest = text.get(root_tag(&text)?.0..)?;
+    let root = rest.get(..tag_bytes(rest)).unwrap_or(rest);
+    let whole = |text: &str| feed(text, url).ok().map(|feed| (feed, 0));
+    let cut = || whole(&whole_items(&text, tag_name(root))?);
+    let items = || {
+        let (sound, broken) = mend::sound_items(&text, root, |text| feed(text, url).is_ok())?;
+        Some((feed(&sound, url).ok()?, broken))
+    };
+    whole(&text).or_else(cut).or_else(items)
 }
 
 /// The document up to its first items, closed properly: the parser makes all of them, and of a few bytes each hundreds more. `None`
@@ -120,7 +148,7 @@ fn excess(text: &str) -> Option<Excess> {
     }
 }
 
-fn is_item(tag: &str) -> bool {
+pub(super) fn is_item(tag: &str) -> bool {
     let name = tag_name(tag).rsplit(':').next();
     matches!(name, Some("item" | "entry"))
 }
@@ -131,7 +159,7 @@ fn has_countless_items(text: &str) -> bool {
 }
 
 /// Up to the end of a start tag, in whose values anything may stand.
-fn tag_bytes(tag: &str) -> usize {
+pub(super) fn tag_bytes(tag: &str) -> usize {
     let mut quote = None;
     for (at, byte) in tag.bytes().enumerate() {
         match (quote, byte) {
@@ -145,7 +173,7 @@ fn tag_bytes(tag: &str) -> usize {
 }
 
 /// How long what begins like a tag and is none goes on; `Some(None)` when it has no end.
-fn no_tag(rest: &str) -> Option<Option<usize>> {
+pub(super) fn no_tag(rest: &str) -> Option<Option<usize>> {
     let ends = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")];
     let (begin, end) = ends.iter().find(|(begin, _)| rest.starts_with(begin))?;
     let found = rest.get(begin.len()..).and_then(|inner| inner.find(end));
@@ -201,7 +229,7 @@ fn doctype_end(rest: &str) -> Option<usize> {
     }
 }
 
-fn tag_name(tag: &str) -> &str {
+pub(super) fn tag_name(tag: &str) -> &str {
     let name = tag.strip_prefix('<').unwrap_or(tag);
     name.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '/'))
         .next()
@@ -225,16 +253,20 @@ fn supported_version(root: &str, name: &str) -> Option<String> {
 /// The document up to its last whole item, closed properly; `None` when there is no whole item.
 fn whole_items(text: &str, root: &str) -> Option<String> {
     let (item_end, closing) = closing(root)?;
-    let end = text.rfind(item_end)? + item_end.len();
+    let end = text.rfind(&item_end)? + item_end.len();
     Some(format!("{}{closing}", text.get(..end)?))
 }
 
 /// What ends an item, and what ends the document behind it.
-fn closing(root: &str) -> Option<(&'static str, String)> {
-    match root {
-        "rss" => Some(("</item>", "</channel></rss>".to_owned())),
-        "feed" => Some(("</entry>", "</feed>".to_owned())),
-        _ if root.ends_with("RDF") => Some(("</item>", format!("</{root}>"))),
+pub(super) fn closing(root: &str) -> Option<(String, String)> {
+    let (prefix, local) = root
+        .split_once(':')
+        .map_or(("", root), |(prefix, local)| (prefix, local));
+    let colon = if prefix.is_empty() { "" } else { ":" };
+    match local {
+        "rss" => Some(("</item>".to_owned(), format!("</channel></{root}>"))),
+        "feed" => Some((format!("</{prefix}{colon}entry>"), format!("</{root}>"))),
+        "RDF" => Some(("</item>".to_owned(), format!("</{root}>"))),
         _ => None,
     }
 }

@@ -160,3 +160,12 @@ fn a_body_stands_in_for_a_missing_trail_text_as_an_excerpt() {
     assert!(description.chars().count() <= EXCERPT_CHARS_MAX);
     assert_eq!(article.content, None);
 }
+
+#[test]
+fn an_error_with_a_list_is_an_error() {
+    let body = r#"{"response":{"status":"error","message":"The index is away","results":[]}}"#;
+    assert!(matches!(
+        parse(body.as_bytes(), now()),
+        Err(SourceError::Status { message, .. }) if message == "The index is away"
+    ));
+}

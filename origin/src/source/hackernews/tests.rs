@@ -33,8 +33,13 @@ fn a_hit_with_null_members_and_one_without_them_are_the_same() {
 
 #[test]
 fn a_story_without_address_is_its_discussion() {
-    for url in [Value::Null, "".into()] {
-        let hit = serde_json::json!({"title": "Ask HN: Why?", "url": url, "story_text": "I&#x27;d <p>like to <i>know</i>", "objectID": 46, "created_at_i": 1_767_168_000});
+    for url in [
+        Value::Null,
+        "".into(),
+        "javascript:alert(1)".into(),
+        "nowhere".into(),
+    ] {
+        let hit = serde_json::json!({"title": "Ask HN: Why?", "url": url, "story_text": "I&#x27;d <p>like to <i>know</i>", "objectID": 46, "created_at_i": 1_767_168_000.0});
         let article = one(hit).expect("an article");
         assert_eq!(article.url, "https://news.ycombinator.com/item?id=46");
         assert_eq!(article.description.as_deref(), Some("I'd like to know"));

@@ -221,3 +221,13 @@ fn world_is_searched_and_the_rest_are_headlines() {
     );
     assert!(url(Some(Category::World)).starts_with("https://example.com/v2/everything?q="));
 }
+
+#[test]
+fn of_an_endless_list_the_first_articles_are_read() {
+    let item = |n: usize| format!(r#"{{"title":"A bridge","url":"https://a.example/{n}"}}"#);
+    let items: Vec<String> = (0..10_000).map(item).collect();
+    let body = format!(r#"{{"status":"ok","articles":[{}]}}"#, items.join(","));
+    let batch = parse(body.as_bytes(), None, now()).expect("a batch");
+    assert_eq!(batch.articles.len(), ITEMS_MAX);
+    assert_eq!(batch.articles[999].url, "https://a.example/999");
+}

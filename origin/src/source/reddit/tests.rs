@@ -58,6 +58,10 @@ fn what_is_no_news_is_skipped() {
         with("removed_by_category", "moderator".into()),
         with("title", "[removed]".into()),
         with("url", "https://i.redd.it/x.jpg".into()),
+        with("url", "https://old.reddit.com./r/x/".into()),
+        with("url", "https://pictures.example/x.GIFV?w=1".into()),
+        with("post_hint", "image".into()),
+        with("over_18", "true".into()),
         with("url", "https://v.redd.it/x".into()),
         with("url", "https://www.reddit.com/gallery/x".into()),
         with("url_overridden_by_dest", own.into()),
@@ -165,5 +169,18 @@ fn a_subreddits_name_may_say_what_it_is_about() {
     for (name, expected) in rows {
         let found = category(name).filter(|found| *found != Category::General);
         assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn an_error_is_told_by_its_number_however_it_is_written() {
+    for body in [
+        r#"{"message":"Forbidden","error":403}"#,
+        r#"{"message":"Forbidden","error":"403"}"#,
+    ] {
+        assert!(matches!(
+            parse(body.as_bytes(), now()),
+            Err(SourceError::Credentials(words)) if words == "Forbidden"
+        ));
     }
 }
