@@ -39,7 +39,8 @@ pub struct Schedule {
 
 /// What came of trying a round.
 #[derive(Debug, PartialEq, Eq)]
-enum Tried {
+pub enum Tried {
+    /// What was due has been asked.
     Done,
     /// Another replica has the turn.
     Busy,
@@ -95,7 +96,8 @@ impl Schedule {
         }
     }
 
-    async fn round(&self, now: &impl Fn() -> DateTime<Utc>) -> Result<Tried, DatabaseError> {
+    /// Asks what is due and what somebody asked for, if no other replica is at it.
+    pub async fn round(&self, now: &impl Fn() -> DateTime<Utc>) -> Result<Tried, DatabaseError> {
         let Some(mut turn) = Turn::take(&self.database, Work::Round).await? else {
             return Ok(Tried::Busy);
         };

@@ -4,6 +4,7 @@ use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::http::{Reply, get, get_with, post_form, send};
 use crate::support::news::{Act, Script};
 use crate::support::origin::TestOrigin;
+use crate::support::until;
 use futures_util::future::join_all;
 use hyper::Method;
 use larder_origin::sim::{Behaviour, Simulation, Upstream};
@@ -335,14 +336,10 @@ fn short_lived() -> Behaviour {
 impl Place {
     /// Until Reddit has been asked for tokens that often.
     async fn until_asked(&self, times: u64) {
-        let asked = async {
-            while self.asked("/api/v1/access_token") < times {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), asked)
-            .await
-            .expect("Reddit is asked");
+        until("Reddit is asked", || async {
+            self.asked("/api/v1/access_token") >= times
+        })
+        .await;
     }
 }
 

@@ -5,6 +5,7 @@ use crate::support::http::get;
 use crate::support::news::{Act, Script, article};
 use crate::support::origin::TestOrigin;
 use crate::support::until;
+use larder_origin::schedule::Tried;
 use larder_origin::source::SourceError;
 use larder_origin::turn::{Turn, Work};
 use std::time::Duration;
@@ -59,22 +60,23 @@ async fn one_replica_at_a_time_asks(database: TestDatabase) {
         &[EVERY_SECOND],
     )
     .await;
-    let running = [
-        tokio::spawn(first.schedule.run(chrono::Utc::now)),
-        tokio::spawn(second.schedule.run(chrono::Utc::now)),
-    ];
+    let running = tokio::spawn(first.schedule.run(chrono::Utc::now));
     let asked = || sources.iter().map(|source| source.asked()).sum::<usize>();
     until("one of them asks", || async { asked() > 0 }).await;
-    // Several times as long as the other waits between two rounds.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let other = || async { second.schedule.round(&chrono::Utc::now).await };
+    for _ in 0..3 {
+        assert_eq!(other().await.expect("an answer"), Tried::Busy);
+    }
     assert_eq!(asked(), 1);
     for source in &sources {
         source.release(1000);
     }
+    until("the other has its turn", || async {
+        other().await.expect("an answer") == Tried::Done
+    })
+    .await;
     until("another round comes", || async { asked() > 1 }).await;
-    for running in running {
-        running.abort();
-    }
+    running.abort();
 }
 
 async fn a_turn_ends_with_whoever_has_it(database: TestDatabase) {
