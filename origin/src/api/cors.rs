@@ -3,12 +3,16 @@
 //! Where all may, answers do not depend on who asks, and the cache keeps one of each; else they vary with `Origin`.
 
 use crate::config::Cors;
+use axum::body::Body;
 use axum::http::header::{
     ACCEPT, AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, LINK, LOCATION, ORIGIN, RETRY_AFTER,
 };
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, Request, request};
+use axum::response::Response;
+use std::convert::Infallible;
 use std::time::Duration;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 /// How long a browser need not ask again whether it may; the most that any of them believes.
@@ -59,5 +63,27 @@ pub(super) fn layer(cors: &Cors) -> CorsLayer {
                 .allow_origin(AllowOrigin::list(origins))
                 .vary([ORIGIN])
         }
+    }
+}
+
+/// An answer that was given before the routes were asked, with the fields that those would have given it: a page must be able to read
+/// why it was refused. What asks beforehand whether it may is told so: it is the request itself that is refused.
+pub(super) async fn readable(
+    layer: Option<&CorsLayer>,
+    head: request::Parts,
+    answer: Response,
+) -> Response {
+    let Some(layer) = layer else {
+        return answer;
+    };
+    let mut answer = Some(answer);
+    let refusing = service_fn(move |_: Request<Body>| {
+        let answer = answer.take().unwrap_or_default();
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let request = Request::from_parts(head, Body::empty());
+    match layer.layer(refusing).oneshot(request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
     }
 }

@@ -6,7 +6,7 @@ use super::client::{self, Client};
 use super::conditions::{Conditions, Validators};
 use super::error::ApiError;
 use super::trace::{self, Trace};
-use super::{forgery, page};
+use super::{cors, forgery, page};
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
@@ -118,7 +118,7 @@ where
             });
             answer(router, Request::from_parts(head, Body::from(body))).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => cors::readable(app.cors.as_ref(), head, refusal.into_response()).await,
     };
     let answer = match is_for_people {
         true => page::for_people(answer),

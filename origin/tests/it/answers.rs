@@ -1,6 +1,6 @@
 //! The form of every answer: caching headers by name, validators, HEAD, failures.
 
-use crate::support::http::{Reply, get, get_h2c, get_with, send};
+use crate::support::http::{Reply, get, get_h2c, get_with, send, send_body};
 use crate::support::news::{Act, Script, article};
 use crate::support::origin::TestOrigin;
 use hyper::Method;
@@ -237,6 +237,50 @@ async fn pages_of_other_sites_may_read_answers_when_the_settings_let_them() {
             .header("access-control-allow-headers")
             .contains("idempotency-key")
     );
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_may_read_why_they_were_refused() {
+    const APP: (&str, &str) = ("origin", "https://app.example");
+    let database = crate::support::database::TestDatabase::sqlite().await;
+    let settings = [("ORIGIN_CORS_ORIGINS", APP.1), ("ORIGIN_RATE_LIMIT", "2")];
+    let origin = TestOrigin::with(database, &[], &settings).await;
+    let json = ("content-type", "application/json");
+    let post = async |fields: &[(&str, &str)], body: &str| {
+        let sent = send_body(origin.address, Method::POST, "/messages", fields, body).await;
+        sent.expect("an answer")
+    };
+    let token = ("authorization", "Bearer x");
+    let long = "x".repeat(70_000);
+    let replies = [
+        (413, post(&[APP, json, token], &long).await),
+        (
+            400,
+            get_with(origin.address, "/status", &[APP, ("host", "other.example")]).await,
+        ),
+        (403, post(&[APP, json], "{}").await),
+        (404, get_with(origin.address, "/nothing", &[APP]).await),
+        (429, get_with(origin.address, "/status", &[APP]).await),
+    ];
+    for (status, reply) in replies {
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.code());
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            APP.1,
+            "{status}"
+        );
+        assert_eq!(reply.header("vary"), "origin", "{status}");
+        let exposed = reply.header("access-control-expose-headers");
+        assert!(exposed.contains("retry-after"), "{status}: {exposed}");
+    }
+    // What is asked beforehand is answered, so that the refusal itself can be read.
+    let fields = [APP, ("access-control-request-method", "POST")];
+    let reply = send(origin.address, Method::OPTIONS, "/messages", &fields).await;
+    assert_eq!(reply.expect("an answer").status, 200);
+    let stranger = [("origin", "https://evil.example")];
+    let reply = get_with(origin.address, "/status", &stranger).await;
+    let allowed = reply.header("access-control-allow-origin");
+    assert_eq!((reply.status.as_u16(), allowed), (429, ""));
 }
 
 #[tokio::test]
