@@ -106,14 +106,13 @@ pub(super) async fn list(
             .iter()
             .find(|(name, _)| name == source.name())
             .map_or(0, |(_, count)| *count);
-        let last = last(&asked, source.name());
         sources.push(shown(
             source.as_ref(),
             record,
             &counted,
             now,
             articles,
-            last,
+            &asked,
         ));
     }
     // Without Last-Modified: a pause ends and a quota comes back by themselves.
@@ -128,7 +127,7 @@ fn shown(
     counted: &[Counted],
     now: DateTime<Utc>,
     articles: i64,
-    last: Option<Last>,
+    asked: &[Asked],
 ) -> Source {
     let status = source.gate().map(|gate| gate.status(now));
     let windows = status.as_ref().map(|status| status.windows.as_slice());
@@ -149,13 +148,16 @@ fn shown(
         ask_again_at,
         quota: left.iter().map(quota_shown).collect(),
         provider_quota: provider_quota(&record, now),
-        last_success_at: record.last_success_at,
+        // Requests are recorded by a source's gate; one that needs no requests has none.
+        last_success_at: record
+            .last_success_at
+            .or_else(|| last_success(asked, source.name())),
         last_error: record.last_failure_at.map(|at| LastError {
             at,
             code: record.last_failure_code.unwrap_or_default(),
             text: record.last_failure.unwrap_or_default(),
         }),
-        last,
+        last: last(asked, source.name()),
     }
 }
 
@@ -204,6 +206,14 @@ fn provider_quota(record: &Record, now: DateTime<Utc>) -> Option<ProviderQuota> 
         left: record.remaining?.max(0.0),
         resets_at,
     })
+}
+
+/// When it last gave what it had, be it nothing.
+fn last_success(asked: &[Asked], name: &str) -> Option<DateTime<Utc>> {
+    let successes = asked
+        .iter()
+        .filter(|asked| asked.source == name && matches!(asked.outcome.as_str(), "ok" | "empty"));
+    successes.map(|asked| asked.asked_at).max()
 }
 
 fn last(asked: &[Asked], name: &str) -> Option<Last> {

@@ -271,6 +271,10 @@ async fn samples_are_called_samples() {
                 .contains("samples")
         );
     }
+    // They are given without a request, and were given nevertheless.
+    let source = get(origin.address, "/sources").await.json()["sources"][0].clone();
+    assert_eq!(source["last"]["outcome"], "ok");
+    assert_eq!(source["last_success_at"], source["last"]["asked_at"]);
     let origin = TestOrigin::start(&[Script::new("a", one("x"))]).await;
     assert!(
         get(origin.address, "/articles")
