@@ -5,7 +5,7 @@ use crate::support::news::{Act, Script, article};
 use crate::support::origin::TestOrigin;
 use crate::support::proxy::Proxy;
 use hyper::Method;
-use larder_origin::article::NewArticle;
+use larder_origin::article::{CanonicalUrl, NewArticle};
 use serde_json::json;
 
 async fn origin() -> TestOrigin {
@@ -112,6 +112,48 @@ async fn a_search_shows_what_the_api_finds() {
     assert_eq!(found.header("cdn-cache-control"), A_MINUTE);
     let none = text(&get(origin.address, "/?q=zzzzzzzz").await.body);
     assert!(none.contains("Nothing was found."), "{none}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_is_shown_once_and_tells_where_else_it_stands() {
+    let told = |host: &str, outlet: &str, seconds| NewArticle {
+        title: "Harbour plan to be drawn up for the northern district".to_owned(),
+        outlet: Some(outlet.to_owned()),
+        url: format!("https://{host}.example/?a=\"><b>"),
+        canonical_url: CanonicalUrl::parse(&format!("https://{host}.example/"), None)
+            .expect("a URL"),
+        ..article(host, seconds)
+    };
+    let of = |name, host, outlet, seconds| {
+        Script::new(name, Act::Give(vec![told(host, outlet, seconds)]))
+    };
+    let sources = [
+        of("a", "one", "The First", 0),
+        of("b", "two", "The <i>Second</i>", 60),
+        of("c", "three", "The Third", 120),
+        Script::new("d", Act::Give(vec![article("alone", 180)])),
+    ];
+    let origin = TestOrigin::start(&sources).await;
+    for target in ["/", "/?q=harbour"] {
+        let page = text(&get(origin.address, target).await.body);
+        let stories: Vec<&str> = page.split("<article>").skip(1).collect();
+        let story = stories
+            .iter()
+            .find(|story| story.contains("Harbour plan"))
+            .unwrap_or_else(|| panic!("{target}: {page}"));
+        assert_eq!(page.matches("Harbour plan").count(), 1, "{target}: {page}");
+        let (main, also) = story.split_once("Also at").expect("the others are named");
+        assert!(main.contains("https://one.example/"), "{story}");
+        for (address, name) in [
+            ("https://two.example/", "The &#60;i&#62;Second"),
+            ("https://three.example/", "The Third"),
+        ] {
+            assert!(also.contains(address) && also.contains(name), "{also}");
+        }
+        assert!(!also.contains("\"><b>") && !also.contains("<i>"), "{also}");
+        let alone = stories.iter().find(|story| story.contains("About alone"));
+        assert!(alone.is_none_or(|story| !story.contains("Also at")));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
