@@ -2,16 +2,18 @@
 
 use crate::support::cache::TestCache;
 use crate::support::database::TestDatabase;
-use crate::support::http::get;
+use crate::support::gate::{Gate, Pace, To};
+use crate::support::http::{Reply, get, send_json};
 use crate::support::news::{Act, Script, article, noon};
 use crate::support::origin::TestOrigin;
 use crate::support::postgres::Postgres;
 use crate::support::until;
+use hyper::Method;
 use larder_origin::articles::{Answer, Articles};
 use larder_origin::database::DatabaseError;
 use larder_origin::outbox::{Dispatcher, Outbox};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_database_is_told_and_survived() {
@@ -191,4 +193,121 @@ async fn a_crash_in_the_middle_of_storing_leaves_nothing_half_written_and_what_w
     .await;
     assert!(cache.told().iter().any(|tags| tags.contains("list")));
     dispatcher.abort();
+}
+
+/// An origin whose way to PostgreSQL leads through a gate; and a way beside it.
+struct Behind {
+    origin: TestOrigin,
+    gate: Gate,
+    beside: TestDatabase,
+}
+
+impl Behind {
+    async fn a_gate() -> Self {
+        let postgres = Postgres::shared();
+        let direct = postgres.database().await;
+        let (_, name) = direct.split_once("localhost/").expect("a database URL");
+        let (name, _) = name.split_once('?').expect("a query");
+        let gate = Gate::leading(To::Unix(postgres.socket())).await;
+        let url = format!("postgres://larder@{}/{name}?sslmode=disable", gate.address);
+        let source = Script::new("a", Act::Give(vec![article("x", 0)]));
+        // Few connections: a reader takes one that another has left, whatever has become of it.
+        let settings = [("ORIGIN_DATABASE_CONNECTIONS_MAX", "3")];
+        let origin = TestOrigin::with(TestDatabase::at(url), &[source], &settings).await;
+        assert_eq!(get(origin.address, "/articles").await.status, 200);
+        Self {
+            origin,
+            gate,
+            beside: TestDatabase::at(direct),
+        }
+    }
+
+    async fn post(&self) -> Reply {
+        let message = serde_json::json!({"text": "hello", "author": "somebody"});
+        let address = self.origin.address;
+        send_json(address, Method::POST, "/messages", &[], &message).await
+    }
+
+    /// Reads and writes at once; each is refused within its time.
+    async fn all_is_refused(&self) {
+        let begun = Instant::now();
+        let address = self.origin.address;
+        let (list, one, search, post) = tokio::join!(
+            get(address, "/articles"),
+            get(address, "/articles/1"),
+            get(address, "/search?q=about"),
+            self.post(),
+        );
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(30), "{took:?}");
+        for (what, reply) in [
+            ("list", list),
+            ("one", one),
+            ("search", search),
+            ("post", post),
+        ] {
+            assert_eq!(
+                (reply.status.as_u16(), reply.code().as_str()),
+                (503, "database_unavailable"),
+                "{what}"
+            );
+            assert!(!reply.header("retry-after").is_empty(), "{what}");
+            assert_eq!(reply.header("cache-control"), "no-store", "{what}");
+        }
+        assert_eq!(get(address, "/health/ready").await.status, 503);
+        assert_eq!(get(address, "/health/live").await.status, 200);
+    }
+
+    /// All is well again by itself, and each message is there whole or not at all.
+    async fn all_is_well_again(&self) {
+        let address = self.origin.address;
+        until("the database is used again", || async {
+            get(address, "/health/ready").await.status == 200
+        })
+        .await;
+        let list = get(address, "/articles").await;
+        assert_eq!(
+            (list.status.as_u16(), &list.json()["total"]),
+            (200, &1.into())
+        );
+        let before = self.beside.count("SELECT count(*) FROM messages").await;
+        assert_eq!(self.post().await.status, 201);
+        let after = self.beside.count("SELECT count(*) FROM messages").await;
+        assert_eq!((before, after), (0, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_slow_is_waited_for() {
+    let behind = Behind::a_gate().await;
+    behind.gate.pace(Pace::Slow {
+        wait: Duration::from_millis(50),
+        bytes_max: 16 * 1024,
+    });
+    let address = behind.origin.address;
+    for path in ["/articles", "/articles/1", "/search?q=about", "/sources"] {
+        assert_eq!(get(address, path).await.status, 200, "{path}");
+    }
+    behind.all_is_well_again().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_answers_by_the_byte_is_not_waited_for() {
+    let behind = Behind::a_gate().await;
+    behind.gate.pace(Pace::Slow {
+        wait: Duration::from_millis(500),
+        bytes_max: 1,
+    });
+    behind.all_is_refused().await;
+    behind.gate.pace(Pace::Free);
+    behind.all_is_well_again().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_stall_are_given_up_and_replaced() {
+    let behind = Behind::a_gate().await;
+    behind.gate.pace(Pace::Stalled);
+    behind.all_is_refused().await;
+    behind.gate.pace(Pace::Free);
+    behind.all_is_well_again().await;
 }

@@ -97,6 +97,11 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
     /// Ends the server at once, as a crash would.
     pub(crate) fn stop(&self) {
         self.say("stop");
