@@ -57,7 +57,8 @@ impl CanonicalUrl {
             return Err(UrlFault::NotWeb);
         }
         // Relative links inherit what opens their document to us, and `bank.example@a.example` deceives. Neither can fail here.
-        let _ = url.set_username("").and(url.set_password(None));
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
         // Escaping can triple the length, and the base adds its own.
         if url.as_str().len() > URL_BYTES_MAX {
             return Err(UrlFault::TooLong);

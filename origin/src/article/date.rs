@@ -48,7 +48,7 @@ fn iso(text: &str) -> Option<DateTime<Utc>> {
         .find(|c: char| !(c.is_ascii_digit() || matches!(c, ':' | '.' | ',')))
         .unwrap_or(rest.len());
     let (time, zone) = (rest.get(..end)?, rest.get(end..)?.trim());
-    Some(at(day, time_of_day(time)?, words::offset(zone)?)?)
+    at(day, time_of_day(time)?, words::offset(zone)?)
 }
 
 fn iso_day(text: &str) -> Option<NaiveDate> {

@@ -168,7 +168,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_was_json_stays_what_it_was(text in ".{0,40}", number in proptest::num::i64::ANY, other in 0_u64..) {
-            let value = json!({"a": [text, number, null, {"b": other}], text.clone(): -1});
+            let value = json!({"a": [&text, number, null, {"b": other}], (&text): -1});
             proptest::prop_assert_eq!(first_value(&value.to_string()), Some(value));
         }
 
