@@ -188,7 +188,9 @@ impl HttpClient {
         if error.is_timeout() && !error.is_connect() {
             return SourceError::Timeout(self.timeout);
         }
-        let (connect, decode) = (error.is_connect(), error.is_decode());
+        // A body that breaks off is no document that can't be read, though it was being unpacked.
+        let decode = error.is_decode() && !is_broken_off(&error);
+        let connect = error.is_connect();
         let causes = causes(&error.without_url());
         if decode {
             return SourceError::Malformed(causes);
@@ -204,9 +206,19 @@ impl HttpClient {
 
 /// What the guard's resolver said, deep below the client's own error.
 fn forbidden(error: &reqwest::Error) -> Option<Forbidden> {
+    chain(error).find_map(|cause| cause.downcast_ref::<Forbidden>().copied())
+}
+
+/// The connection itself failed, or what was sent was not HTTP.
+fn is_broken_off(error: &reqwest::Error) -> bool {
+    chain(error).any(|cause| cause.is::<hyper::Error>())
+}
+
+fn chain<'a>(
+    error: &'a reqwest::Error,
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     let first = std::error::Error::source(error);
     std::iter::successors(first, |cause| cause.source())
-        .find_map(|cause| cause.downcast_ref::<Forbidden>().copied())
 }
 
 /// The chain of causes below an error, the last of which says what happened ("Connection refused").

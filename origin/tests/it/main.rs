@@ -29,3 +29,4 @@ mod simulated;
 mod support;
 mod traces;
 mod user_feeds;
+mod weather;
