@@ -165,6 +165,12 @@ pub const SETTINGS: &[Setting] = &[
         "How often each source is asked for news, about; 0s asks only when a request finds nothing fresh",
     ),
     plain(
+        "ORIGIN_LIVE_INTERVAL_MIN",
+        "live-interval-min",
+        Some("5s"),
+        "Shortest time between two askings of one question, though live=true insists",
+    ),
+    plain(
         "LARDER_PURGE_URL",
         "purge-url",
         None,
@@ -375,6 +381,7 @@ pub struct Config {
     pub cache_ttl: Duration,
     /// `None`: there is no schedule.
     pub refresh_interval: Option<Duration>,
+    pub live_interval_min: Duration,
     pub purge_url: Option<BaseUrl>,
     pub purge_token: Option<Secret>,
     pub newsapi_url: Option<BaseUrl>,
@@ -470,6 +477,7 @@ impl Config {
         let hackernews = read.required("HACKERNEWS", value::switch);
         let cache_ttl = read.required("CACHE_TTL", value::seconds_or_duration);
         let refresh_interval = read.required("ORIGIN_REFRESH_INTERVAL", value::interval);
+        let live_interval_min = read.required("ORIGIN_LIVE_INTERVAL_MIN", value::duration);
         let purge_url = read.optional("LARDER_PURGE_URL", value::base_url);
         let purge_token = read.optional("LARDER_PURGE_TOKEN", value::secret);
         let newsapi_url = read.optional("NEWSAPI_URL", value::base_url);
@@ -508,6 +516,7 @@ impl Config {
             hackernews: hackernews?,
             cache_ttl: cache_ttl?,
             refresh_interval: refresh_interval?,
+            live_interval_min: live_interval_min?,
             purge_url: purge_url?,
             purge_token: purge_token?,
             newsapi_url: newsapi_url?,

@@ -1,7 +1,7 @@
 //! Asks the sources, stores what they say, and tells how each of them fared.
 //!
 //! A schedule does the asking (`tick`), so that requests read the database: one asks by itself only what was never asked before,
-//! or when it insists. Without a schedule, a request asks whatever the database cannot answer freshly.
+//! or when it insists, and what was answered a moment ago it does not ask again whoever insists. Without a schedule, a request asks whatever the database cannot answer freshly.
 //!
 //! All sources of a question are asked at the same time, each with its own timeout, each in a task of its own: a client that
 //! leaves cancels nothing, and identical questions that come meanwhile wait for the one that is under way. A source that fails is
@@ -53,6 +53,8 @@ pub struct Ingest {
     source_timeout: Duration,
     /// How often the schedule asks each question; without one, requests do.
     interval: Option<Duration>,
+    /// For how long an answer is new enough for those who insist.
+    live_interval_min: Duration,
     /// When the set of enabled sources was last another one.
     enabled_at: OnceLock<DateTime<Utc>>,
     flights: Flights,
@@ -67,9 +69,11 @@ impl Ingest {
         fresh_for: Duration,
         source_timeout: Duration,
         interval: Option<Duration>,
+        live_interval_min: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
             interval,
+            live_interval_min,
             enabled_at: OnceLock::new(),
             sources,
             articles,
@@ -146,11 +150,12 @@ impl Ingest {
                 source: source.name().to_owned(),
                 category,
             };
-            let standing = if wanted.live {
-                None
-            } else {
-                self.standing(&remembered, &question, now)
-            };
+            let asked = find(&remembered, &question);
+            let standing = asked.and_then(|asked| match wanted.live {
+                true => self.just_answered(asked, now),
+                false => self.standing(asked, now),
+            });
+            let answered_at = asked.filter(|_| wanted.live).and_then(answered_at);
             let known = changed_at(&remembered);
             async move {
                 let (outcome, changed_at) = match standing {
@@ -162,27 +167,17 @@ impl Ingest {
                         (outcome, Some(now + begun.elapsed()))
                     }
                 };
-                Ok(SourceReport::new(
-                    source.as_ref(),
-                    outcome,
-                    standing.is_some(),
-                    changed_at,
-                ))
+                let is_asked_anew = standing.is_none() && !matches!(outcome, Outcome::Failed(_));
+                let report =
+                    SourceReport::new(source.as_ref(), outcome, standing.is_some(), changed_at);
+                Ok(report.answered(answered_at.filter(|_| !is_asked_anew)))
             }
         });
         join_all(reports).await.into_iter().collect()
     }
 
     /// What is remembered of the question, while that still holds.
-    fn standing(
-        &self,
-        remembered: &[Asked],
-        question: &Question,
-        now: DateTime<Utc>,
-    ) -> Option<Outcome> {
-        let matches =
-            |asked: &&Asked| asked.source == question.source && asked.category == question.category;
-        let asked = remembered.iter().find(matches)?;
+    fn standing(&self, asked: &Asked, now: DateTime<Utc>) -> Option<Outcome> {
         let outcome = Outcome::parse(&asked.outcome);
         if self.interval.is_some() {
             return Some(outcome);
@@ -192,7 +187,13 @@ impl Ingest {
             // By today's setting, which may differ from the one that held when the source was asked.
             Outcome::Ok | Outcome::Empty => asked.asked_at + self.fresh_for,
         };
-        (asked.asked_at <= now + CLOCK_SKEW_MAX && now < until).then_some(outcome)
+        is_within(asked, until, now).then_some(outcome)
+    }
+
+    /// The answer that came so short a time ago that nobody needs a newer one. A failure is none.
+    fn just_answered(&self, asked: &Asked, now: DateTime<Utc>) -> Option<Outcome> {
+        let until = answered_at(asked)? + self.live_interval_min;
+        is_within(asked, until, now).then(|| Outcome::parse(&asked.outcome))
     }
 
     /// Asks, unless the same question is being asked, or was answered since this request began. Whoever joined the schedule, which
@@ -292,6 +293,24 @@ impl Ingest {
             }
         }
     }
+}
+
+/// What is remembered of a question.
+fn find<'a>(remembered: &'a [Asked], question: &Question) -> Option<&'a Asked> {
+    remembered
+        .iter()
+        .find(|asked| asked.source == question.source && asked.category == question.category)
+}
+
+/// When the source answered, if it did.
+fn answered_at(asked: &Asked) -> Option<DateTime<Utc>> {
+    let outcome = Outcome::parse(&asked.outcome);
+    matches!(outcome, Outcome::Ok | Outcome::Empty).then_some(asked.asked_at)
+}
+
+/// A time that lies far ahead is that of a clock that went wrong.
+fn is_within(asked: &Asked, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    asked.asked_at <= now + CLOCK_SKEW_MAX && now < until
 }
 
 /// When an answer last changed what is shown: of any source, for a story may be shown with those of others that tell it too.

@@ -61,6 +61,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config.cache_ttl,
         config.source_timeout,
         config.refresh_interval,
+        config.live_interval_min,
     );
     let app = App::new(
         &config,

@@ -2,7 +2,8 @@
 //!
 //! Must stay true: in no stretch of a window's length do more requests start than it allows, wherever the stretch begins.
 //! Providers don't say where their days begin, and a rolling window keeps within all of them. Requests on the schedule
-//! are spread over the longer windows and leave a share to those that somebody waits for.
+//! are spread over the longer windows and leave a share to those that somebody waits for. These may use that at once, and beyond it
+//! are spread as well: whoever asks without end takes nothing from the schedule of tomorrow.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
@@ -22,7 +23,7 @@ const SLACK_MAX: TimeDelta = TimeDelta::seconds(60);
 pub enum Purpose {
     /// Nobody: it keeps what is stored fresh.
     Scheduled,
-    /// Somebody does, and may use what the schedule leaves.
+    /// Somebody does, and may use what the schedule leaves: the reserve at once, and an even share beside the schedule's.
     Live,
 }
 
@@ -52,7 +53,7 @@ pub struct Refusal {
 pub enum Reason {
     /// A window is used up.
     Spent,
-    /// The schedule has had its share for the moment.
+    /// The schedule, or those who wait, have had their share for the moment.
     Paced,
     /// The provider asked for patience, or says that nothing is left.
     Paused,
@@ -159,25 +160,27 @@ fn refuse(
             until: now + window.span(),
         });
     }
-    let is_paced = purpose == Purpose::Scheduled && window.is_paced();
-    let until = is_paced
-        .then(|| pace(window, used, now))
-        .flatten()
-        .filter(|until| *until > now)?;
+    if !window.is_paced() || (purpose == Purpose::Live && live(used) < window.reserve()) {
+        return None;
+    }
+    let until = pace(window, used, purpose, now).filter(|until| *until > now)?;
     Some(Refusal {
         reason: Reason::Paced,
         until,
     })
 }
 
-/// When the schedule may ask again: what remains for it, divided by the time that is left, is its rate. The time left is what
-/// the oldest counted request still has to go: then the window begins to give back.
-fn pace(window: &Window, used: &[Counted], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// When a request may be made that is not from the reserve: what remains, divided by the time that is left, is the rate. The time
+/// left is what the oldest counted request still has to go: then the window begins to give back. Those that somebody waits for have
+/// only what the schedule leaves of a slot, and the schedule has its share whatever they took: anybody may ask for them.
+fn pace(
+    window: &Window,
+    used: &[Counted],
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let (reserve, slot) = (window.reserve(), window.length / SLOTS);
-    let live = used
-        .iter()
-        .filter(|counted| counted.purpose == Purpose::Live);
-    let reserve_left = reserve.saturating_sub(u32::try_from(live.count()).unwrap_or(u32::MAX));
+    let reserve_left = reserve.saturating_sub(live(used));
     let remaining = window
         .requests_max
         .saturating_sub(count(used))
@@ -193,12 +196,20 @@ fn pace(window: &Window, used: &[Counted], now: DateTime<Utc>) -> Option<DateTim
     let even = f64::from(window.requests_max - reserve) / f64::from(SLOTS);
     let share = f64::from(remaining) * seconds(slot) / seconds(time_left);
     let allowance = share.min(2.0 * even).ceil().max(1.0) as u32;
-    let scheduled: Vec<Counted> = within(used, slot, now)
+    let of_slot: Vec<Counted> = within(used, slot, now)
         .iter()
-        .filter(|counted| counted.purpose == Purpose::Scheduled)
+        .filter(|counted| purpose == Purpose::Live || counted.purpose == Purpose::Scheduled)
         .copied()
         .collect();
-    freed(&scheduled, allowance, slot)
+    freed(&of_slot, allowance, slot)
+}
+
+/// How many of these somebody waited for.
+fn live(used: &[Counted]) -> u32 {
+    let live = used
+        .iter()
+        .filter(|counted| counted.purpose == Purpose::Live);
+    u32::try_from(live.count()).unwrap_or(u32::MAX)
 }
 
 /// When fewer than `max` of these still count; `None` when that is so already.

@@ -176,6 +176,9 @@ pub struct SourceReport {
     pub code: Option<Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'static str>,
+    /// From when its news are, where a request insisted on newer ones and got none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<DateTime<Utc>>,
     /// When what is shown of it was last changed.
     #[serde(skip)]
     pub changed_at: Option<DateTime<Utc>>,
@@ -204,7 +207,16 @@ impl SourceReport {
             state,
             code,
             detail: code.map(Failure::sentence),
+            answered_at: None,
             changed_at,
+        }
+    }
+
+    /// With the time of the answer that is shown.
+    pub(super) fn answered(self, answered_at: Option<DateTime<Utc>>) -> Self {
+        Self {
+            answered_at,
+            ..self
         }
     }
 }

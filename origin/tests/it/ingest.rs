@@ -6,6 +6,7 @@ use crate::support::news::{Act, Script, article};
 use crate::support::origin::{SHORT_TIMEOUT, TestOrigin};
 use crate::support::until;
 use larder_origin::article::{Category, NewArticle};
+use larder_origin::discipline::Reason;
 use larder_origin::source::SourceError;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ async fn a_question_is_asked_once_while_its_answer_is_fresh() {
 }
 
 #[tokio::test]
-async fn live_asks_in_any_case() {
+async fn live_asks_though_what_is_stored_is_fresh() {
     let source = Script::new("a", one("x"));
     let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
     for asked in 1..=3 {
@@ -256,6 +257,55 @@ async fn a_failed_source_is_left_in_peace_but_live_insists_and_what_is_stored_st
         states(&get(origin.address, "/articles?live=true").await),
         ["a ok"]
     );
+}
+
+#[tokio::test]
+async fn nobody_has_a_question_asked_again_that_was_answered_a_moment_ago() {
+    let source = Script::new("a", one("x"));
+    let settings = [("ORIGIN_LIVE_INTERVAL_MIN", "1h")];
+    let database = TestDatabase::sqlite().await;
+    let origin = TestOrigin::with(database, std::slice::from_ref(&source), &settings).await;
+    let live = async |query: &str| {
+        let reply = get(origin.address, &format!("/articles?live=true{query}")).await;
+        let states = states(&reply);
+        let answered_at = reply.json()["sources"][0]["answered_at"].is_string();
+        (states.concat(), answered_at)
+    };
+    assert_eq!(live("").await, ("a ok".to_owned(), false));
+    for limit in 1..=5 {
+        // Other pages of the same question are other keys of every cache.
+        let page = live(&format!("&limit={limit}")).await;
+        assert_eq!(page, ("a fresh".to_owned(), true));
+    }
+    assert_eq!(source.asked(), 1);
+    let other = live("&category=general").await;
+    assert_eq!(other, ("a ok".to_owned(), false), "another question");
+    source.now_does(Act::Fail(|| SourceError::TooLarge { bytes_max: 1 }));
+    let failed = live("&category=world").await;
+    assert_eq!(failed, ("a error too_large".to_owned(), false));
+    source.now_does(one("y"));
+    assert_eq!(live("&category=world").await.0, "a empty", "no answer yet");
+    assert_eq!(source.asked(), 4);
+}
+
+#[tokio::test]
+async fn who_insists_in_vain_is_told_from_when_the_news_are() {
+    let source = Script::new("a", one("x"));
+    let origin = TestOrigin::start(std::slice::from_ref(&source)).await;
+    get(origin.address, "/articles").await;
+    source.now_does(Act::Fail(|| SourceError::Refused {
+        reason: Reason::Paced,
+        wait: Duration::from_secs(60),
+    }));
+    let answered_at = async |target: &str| {
+        let reply = get(origin.address, target).await.json();
+        assert_eq!(reply["total"], 1);
+        reply["sources"][0]["answered_at"].clone()
+    };
+    let first = answered_at("/articles?live=true").await;
+    assert!(first.is_string(), "{first}");
+    assert_eq!(answered_at("/articles?live=true").await, first);
+    assert!(answered_at("/articles").await.is_null());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn settings(url: &Url, quota: u32) -> SourceSettings {
         newsapi_url: Some(url.clone()),
         newsapi_quota: vec![Window {
             requests_max: quota,
-            length: TimeDelta::hours(24),
+            length: TimeDelta::minutes(30),
         }],
         timeout: Duration::from_secs(20),
         ..SourceSettings::default()

@@ -136,6 +136,47 @@ fn somebody_who_waits_may_use_what_the_schedule_may_not() {
 }
 
 #[test]
+fn whoever_asks_without_end_gets_the_reserve_at_once_and_the_rest_evenly() {
+    let rush = greedy(&newsapi(), Purpose::Live, 1, 60);
+    assert_eq!(rush.len(), 10, "a fifth of 50 in 12 h");
+    let refused = decide(&newsapi(), &rush, Purpose::Live, at(60)).expect_err("had its share");
+    assert_eq!(refused.reason, Reason::Paced);
+    let guardian = [window(500, 86_400), window(1, 1)];
+    let rush = greedy(&guardian, Purpose::Live, 1, 2 * 3_600);
+    assert_eq!(rush.len(), 100, "a fifth of 500 a day");
+    let rush = greedy(&guardian, Purpose::Live, 1, 3 * 3_600).len();
+    assert!(
+        (133..=137).contains(&rush),
+        "{rush}: and some of the rest after two hours"
+    );
+}
+
+#[test]
+fn the_schedule_goes_on_while_somebody_asks_without_end() {
+    let (mut counted, minute) = (Vec::new(), 60);
+    for second in (0..2 * 86_400).step_by(minute) {
+        // Whoever asks without end is always first.
+        for purpose in [Purpose::Live, Purpose::Scheduled] {
+            while decide(&newsapi(), &counted, purpose, at(second)).is_ok() {
+                let at = at(second);
+                counted.push(Counted { at, purpose });
+            }
+        }
+    }
+    counted.retain(|counted| counted.purpose == Purpose::Scheduled);
+    assert!(counted.len() >= 40, "{} in two days", counted.len());
+    let gaps = counted.windows(2).map(|two| two[1].at - two[0].at);
+    let longest = gaps.max().expect("several");
+    assert!(longest <= TimeDelta::hours(4), "{longest}");
+}
+
+#[test]
+fn without_a_schedule_nearly_all_of_a_day_is_given_to_those_who_wait() {
+    let counted = greedy(&newsapi(), Purpose::Live, 60, 86_400);
+    assert!((90..=100).contains(&counted.len()), "{}", counted.len());
+}
+
+#[test]
 fn after_a_rush_of_live_requests_the_schedule_slows_down() {
     let hour = |counted: &[Counted]| {
         let mut counted = counted.to_vec();
@@ -177,7 +218,7 @@ proptest! {
 
     #[test]
     fn no_stretch_of_a_windows_length_holds_more_than_it_allows(
-        max in 1u32..8, length in 10i64..200, tries in prop::collection::vec((0i64..60, any::<bool>()), 1..200),
+        max in 1u32..8, length in 10i64..4_000, tries in prop::collection::vec((0i64..60, any::<bool>()), 1..200),
     ) {
         let windows = [window(max, length), window(max * 2, length * 3)];
         let (mut now, mut counted) = (0, Vec::new());

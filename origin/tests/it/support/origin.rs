@@ -63,6 +63,7 @@ impl TestOrigin {
             config.cache_ttl,
             config.source_timeout,
             config.refresh_interval,
+            config.live_interval_min,
         );
         let app = App::new(&config, &pool, Arc::clone(&articles), Arc::clone(&ingest));
         let schedule = Schedule::new(&pool, &ingest, app.refreshes(), config.refresh_interval);
@@ -88,17 +89,20 @@ impl TestOrigin {
     }
 }
 
-/// The settings as the program would read them from this environment.
+/// The settings as the program would read them from this environment, save that `live=true` always asks.
 pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     let environment = |name: &str| {
+        let mut settings = settings.iter().chain(&[AT_ONCE]);
         settings
-            .iter()
             .find(|(given, _)| *given == name)
             .map(|(_, value)| OsString::from(value))
     };
     let given = config::given(["larder-origin".into()], &environment).expect("arguments");
     Config::parse(&given).expect("settings")
 }
+
+/// Scripted sources are asked again and again, and nothing is counted.
+const AT_ONCE: (&str, &str) = ("ORIGIN_LIVE_INTERVAL_MIN", "0s");
 
 /// Short enough for a test that waits for it, long enough for everything that is not to run into it.
 pub(crate) const SHORT_TIMEOUT: (&str, &str) = ("ORIGIN_SOURCE_TIMEOUT", "300ms");
