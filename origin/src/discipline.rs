@@ -128,6 +128,17 @@ impl Gate {
         ask: Ask,
         judge: impl Fn(&Answer, DateTime<Utc>) -> Result<T, SourceError> + Send + Sync,
     ) -> Result<T, SourceError> {
+        let judge = |answer: Answer, now| std::future::ready(judge(&answer, now));
+        self.ask_at_length(request, ask, judge).await
+    }
+
+    /// The same for answers that take long to judge. The deadline is one for all.
+    pub async fn ask_at_length<T: Send, J: Future<Output = Result<T, SourceError>> + Send>(
+        &self,
+        request: &Request,
+        ask: Ask,
+        judge: impl Fn(Answer, DateTime<Utc>) -> J + Send + Sync,
+    ) -> Result<T, SourceError> {
         let timeout = self.http.timeout();
         let course = Course {
             begun: Instant::now(),
@@ -155,12 +166,12 @@ impl Gate {
         outcome
     }
 
-    async fn try_until<T>(
+    async fn try_until<T, J: Future<Output = Result<T, SourceError>>>(
         &self,
         request: &Request,
         purpose: Purpose,
         course: Course,
-        judge: impl Fn(&Answer, DateTime<Utc>) -> Result<T, SourceError>,
+        judge: impl Fn(Answer, DateTime<Utc>) -> J,
     ) -> Result<T, SourceError> {
         // It is never closed.
         let _seat = self.bulkhead.acquire().await;
@@ -184,11 +195,11 @@ impl Gate {
         }
     }
 
-    async fn once<T>(
+    async fn once<T, J: Future<Output = Result<T, SourceError>>>(
         &self,
         request: &Request,
         course: Course,
-        judge: &impl Fn(&Answer, DateTime<Utc>) -> Result<T, SourceError>,
+        judge: &impl Fn(Answer, DateTime<Utc>) -> J,
     ) -> Result<T, SourceError> {
         let (url, headers) = (request.url.clone(), request.headers.clone());
         let answer = match request.form {
@@ -198,7 +209,7 @@ impl Gate {
         if let Some(allowance) = allowance(&answer.headers, course.now()) {
             self.keep(self.ledger.allow(&self.source, allowance).await);
         }
-        let judged = judge(&answer, course.now());
+        let judged = judge(answer, course.now()).await;
         if let Err(SourceError::RateLimited { retry_after }) = &judged {
             let until = course.now() + retry_after.unwrap_or(PAUSE_UNSAID);
             self.keep(self.ledger.pause(&self.source, until).await);

@@ -4,10 +4,12 @@
 //! and the same bytes give the same articles. A feed is not polled more often than it wishes (`max-age`, `<ttl>`) nor than is
 //! polite, whoever asks; validators are kept only when what they validate is stored. Left out: `<skipHours>` and `<skipDays>`.
 
+mod base;
 mod document;
 mod entry;
 mod jsonfeed;
 mod mend;
+mod reading;
 mod transcode;
 mod wishes;
 mod xml;
@@ -82,9 +84,9 @@ impl FeedSource {
         }
     }
 
-    fn judge(
+    async fn judge(
         &self,
-        answer: &Answer,
+        answer: Answer,
         is_conditional: bool,
         now: DateTime<Utc>,
     ) -> Result<Polled, SourceError> {
@@ -99,21 +101,26 @@ impl FeedSource {
         if !answer.is_success() {
             return Err(answer.failure(None, now));
         }
-        let document = Document {
-            url: &answer.url,
-            charset: answer.charset(),
-        };
-        let (batch, ttl) = read(&answer.body, document, now)?;
         let bytes = |name| {
             let value: Option<&HeaderValue> = answer.headers.get(name);
             value.map(|value| value.as_bytes().to_vec())
         };
+        let validators = Validators {
+            etag: bytes(ETAG),
+            last_modified: bytes(LAST_MODIFIED),
+        };
+        let max_age = wishes::max_age(&answer.headers);
+        let reading = move || {
+            let document = Document {
+                url: &answer.url,
+                charset: answer.charset(),
+            };
+            read(&answer.body, document, now)
+        };
+        let (batch, ttl) = reading::in_turn(is_personal(self.name()), reading).await?;
         let pending = Pending {
-            validators: Validators {
-                etag: bytes(ETAG),
-                last_modified: bytes(LAST_MODIFIED),
-            },
-            interval: self.interval(wishes::max_age(&answer.headers), ttl),
+            validators,
+            interval: self.interval(max_age, ttl),
         };
         Ok(Polled::Changed(batch, pending))
     }
@@ -140,8 +147,8 @@ impl FeedSource {
             now,
         };
         let is_conditional = *validators != Validators::default();
-        let judge = |answer: &Answer, now| self.judge(answer, is_conditional, now);
-        self.gate.ask(&request, ask, judge).await
+        let judge = |answer: Answer, now| self.judge(answer, is_conditional, now);
+        self.gate.ask_at_length(&request, ask, judge).await
     }
 
     /// Until what is remembered, the feed counts as just polled: what is lost here costs one needless poll.

@@ -1,6 +1,8 @@
 //! Each source fetches from the simulation: what it brings, and how each failure is told.
 
 use super::support::Built;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use larder_origin::article::Category;
 use larder_origin::discipline::Purpose;
@@ -313,6 +315,34 @@ async fn an_endless_answer_is_cut_off() {
     );
 }
 
+/// 180 kB of Atom: a base of 100 kB, and 5,000 links that would each repeat it.
+const COMPRESSED_BOMB: &str = "\
+    H4sIAAAAAAACA+3KUWrCUBBA0a3IW0CetPRHYsClxDpRMYkSHyTuvi1S1+DHOT8zd5i6izislqEf79t0KuW2yXme52r+rK7TMX+s1195V65D+v\
+    vZ7Nt7vN7aKpZ2uPWR9wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAMDbyqmpy7n00ZQ6P5c6xjI9/s/L69yfx8vqNEW3Td8pa6211lprrbXWWmuttdZaa6211lprrb\
+    XWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZa\
+    a6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrbXWWmuttdZaa6211lprrb\
+    XWWmuttdbPzjGW6fE7u4hD8wMkZG0Znr8CAA==";
+
+#[tokio::test]
+async fn a_feed_of_a_few_compressed_bytes_is_refused_for_what_they_would_become() {
+    let body = BASE64.decode(COMPRESSED_BOMB).expect("bytes");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let (url, _asked) = scripted([head.into_bytes(), body].concat()).await;
+    let fault = feed(url).await[0]
+        .fetch(query(None), now())
+        .await
+        .expect_err("too much");
+    let told = fault.to_string();
+    assert!(
+        matches!(fault, SourceError::Malformed(_)) && told.contains("xml:base"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
 async fn a_redirect_loop_ends() {
     let simulation = simulation(Behaviour::default()).await;
@@ -381,7 +411,9 @@ async fn what_was_never_stored_is_sent_again() {
 }
 
 /// Answers one connection after another with the same bytes, and tells what each request was.
-async fn scripted(answer: String) -> (Url, tokio::sync::mpsc::UnboundedReceiver<String>) {
+async fn scripted(
+    answer: impl Into<Vec<u8>>,
+) -> (Url, tokio::sync::mpsc::UnboundedReceiver<String>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -392,6 +424,7 @@ async fn scripted(answer: String) -> (Url, tokio::sync::mpsc::UnboundedReceiver<
     ))
     .expect("a URL");
     let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let answer = answer.into();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = Vec::new();
@@ -402,7 +435,7 @@ async fn scripted(answer: String) -> (Url, tokio::sync::mpsc::UnboundedReceiver<
                 request.push(byte);
             }
             let _ = tell.send(String::from_utf8_lossy(&request).into_owned());
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.write_all(&answer).await;
         }
     });
     (url, told)

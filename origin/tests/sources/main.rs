@@ -2,6 +2,7 @@
 
 mod discipline;
 mod fetch;
+mod memory;
 mod reddit;
 mod simulation;
 mod support;

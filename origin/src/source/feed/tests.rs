@@ -440,3 +440,29 @@ fn what_a_parser_would_make_too_much_of_is_cut_before_it() {
     );
     assert_eq!(read(json.as_bytes()).expect("a feed").articles.len(), 1);
 }
+
+#[test]
+fn links_are_resolved_against_the_bases_that_hold_where_they_stand() {
+    let atom = r#"<feed xmlns="http://www.w3.org/2005/Atom" xml:base="https://blog.example/news/"><title>T</title>
+        <entry><title>A</title><link href="a"/></entry>
+        <entry xml:base="2026/"><title>B</title><link href="b"/></entry>
+        <entry><title>C</title><link href="/c"/><content type="html" xml:base="https://pictures.example/x/">&lt;img src="c.jpg"/&gt;</content></entry></feed>"#;
+    let rss = r#"<rss version="2.0" xml:base="https://blog.example/news/"><channel><title>T</title>
+        <item><title>A</title><link>a</link></item><item xml:base="2026/"><title>B</title><link>b</link></item>
+        <item><title>C</title><link>/c</link></item></channel></rss>"#;
+    for body in [atom, rss] {
+        let batch = read(body.as_bytes()).expect("a feed");
+        let urls: Vec<&str> = batch.articles.iter().map(|found| &*found.url).collect();
+        let expected =
+            ["news/a", "news/2026/b", "c"].map(|end| format!("https://blog.example/{end}"));
+        assert_eq!(urls, expected);
+    }
+    let batch = read(atom.as_bytes()).expect("a feed");
+    let picture = batch.articles[2].image_url.as_deref();
+    assert_eq!(picture, Some("https://pictures.example/x/c.jpg"));
+    let bomb = atom.replace("2026/", &"b".repeat(3_000));
+    assert!(matches!(
+        read(bomb.as_bytes()),
+        Err(SourceError::Malformed(_))
+    ));
+}

@@ -2,6 +2,7 @@
 //! gives the items before the cut.
 
 use super::super::ITEMS_MAX;
+use super::base::{self, Base};
 use super::{SourceError, mend};
 use crate::article::parse_date;
 use feed_rs::model::Feed;
@@ -14,6 +15,8 @@ const TAGS_MAX: usize = 100 * ITEMS_MAX;
 
 /// Items of a document of which fewer can be told apart: what is written there is made to confuse.
 const ITEMS_COUNTED_MAX: usize = 10 * ITEMS_MAX;
+
+const TOO_MUCH_BASE: &str = "too much of xml:base";
 
 /// Reads an XML feed from text without declaration; and how many of its items are no XML.
 pub(super) fn read(text: &str, url: &Url) -> Result<(Feed, usize), SourceError> {
@@ -76,6 +79,9 @@ fn read_feed(
         .get(start..)
         .map_or("", |rest| rest.get(..tag_bytes(rest)).unwrap_or(rest));
     let text = mend::namespaces(&text, root, start);
+    if base::of(&text, url) == Base::TooMuch {
+        return Err(SourceError::Malformed(TOO_MUCH_BASE.to_owned()));
+    }
     match feed(&text, url) {
         Ok(feed) => Ok((feed, 0)),
         Err(fault) => {
@@ -182,20 +188,23 @@ pub(super) fn no_tag(rest: &str) -> Option<Option<usize>> {
 
 /// A parser that panics on a stranger's bytes must not take the caller with it; feed-rs has done so before.
 fn feed(text: &str, url: &Url) -> ParseFeedResult<Feed> {
+    let failed = |what: &str| Err(ParseFeedError::IoError(std::io::Error::other(what)));
+    // Of every text that is parsed: mending changes it.
+    let base = match base::of(text, url) {
+        Base::Given(url) => Some(url),
+        Base::Without => None,
+        Base::TooMuch => return failed(TOO_MUCH_BASE),
+    };
     let parse = || {
         // Its own made-up ids are random or change with the title: an empty one says that there was none.
         let parser = Builder::new()
-            .base_uri(Some(url))
+            .base_uri(base)
             .id_generator(|_, _, _| String::new())
             .timestamp_parser(parse_date)
             .build();
         parser.parse(text.as_bytes())
     };
-    std::panic::catch_unwind(parse).unwrap_or_else(|_| {
-        Err(ParseFeedError::IoError(std::io::Error::other(
-            "the parser failed",
-        )))
-    })
+    std::panic::catch_unwind(parse).unwrap_or_else(|_| failed("the parser failed"))
 }
 
 /// Where the root's start tag begins and ends: behind comments, instructions and the document type.
