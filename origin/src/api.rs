@@ -68,7 +68,7 @@ use crate::ingest::Ingest;
 use crate::reddit::Connections;
 use crate::refreshes::Refreshes;
 use crate::search::Search;
-use crate::subscriptions::Subscriptions;
+use crate::subscriptions::{FeedsMax, Subscriptions};
 use crate::users::Deleted;
 use axum::Router;
 use axum::http::header::CACHE_CONTROL;
@@ -115,7 +115,10 @@ impl App {
             &config.feed_permitted_networks,
             config.source_timeout,
             config.feed_interval_min,
-            config.user_feeds_max,
+            FeedsMax {
+                of_one: config.user_feeds_max,
+                of_all: config.all_users_feeds_max,
+            },
         );
         let subscriptions = subscriptions
             .inspect_err(|error| tracing::error!(%error, "users' feeds cannot be asked"))

@@ -255,6 +255,12 @@ pub const SETTINGS: &[Setting] = &[
         "Feeds that one user may add",
     ),
     plain(
+        "ORIGIN_ALL_USERS_FEEDS_MAX",
+        "all-users-feeds-max",
+        Some("2000"),
+        "Feeds that all users together may add",
+    ),
+    plain(
         "ORIGIN_RATE_LIMIT",
         "rate-limit",
         Some("6000"),
@@ -265,6 +271,12 @@ pub const SETTINGS: &[Setting] = &[
         "login-rate-limit",
         Some("30"),
         "Sign-ins and registrations a minute that one client may try; 0 sets no limit",
+    ),
+    plain(
+        "ORIGIN_REGISTRATION_RATE_LIMIT",
+        "registration-rate-limit",
+        Some("20"),
+        "Registrations an hour that one client may try; 0 sets no limit",
     ),
     plain(
         "ORIGIN_MESSAGE_RATE_LIMIT",
@@ -394,10 +406,13 @@ pub struct Config {
     pub feed_interval_min: Duration,
     pub feed_permitted_networks: Vec<IpNet>,
     pub user_feeds_max: u32,
+    pub all_users_feeds_max: u32,
     /// `None` sets no limit.
     pub rate_limit_per_minute: Option<NonZeroU32>,
     /// `None` sets no limit.
     pub login_rate_limit_per_minute: Option<NonZeroU32>,
+    /// `None` sets no limit.
+    pub registration_rate_limit_per_hour: Option<NonZeroU32>,
     /// `None` sets no limit.
     pub message_rate_limit_per_minute: Option<NonZeroU32>,
     pub session_ttl: Duration,
@@ -490,8 +505,11 @@ impl Config {
         let feed_interval_min = read.required("FEED_INTERVAL_MIN", value::duration);
         let feed_permitted_networks = read.optional("FEED_PERMITTED_NETWORKS", value::networks);
         let user_feeds_max = read.required("ORIGIN_USER_FEEDS_MAX", value::count);
+        let all_users_feeds_max = read.required("ORIGIN_ALL_USERS_FEEDS_MAX", value::count);
         let rate_limit_per_minute = read.required("ORIGIN_RATE_LIMIT", value::rate);
         let login_rate_limit_per_minute = read.required("ORIGIN_LOGIN_RATE_LIMIT", value::rate);
+        let registration_rate_limit_per_hour =
+            read.required("ORIGIN_REGISTRATION_RATE_LIMIT", value::rate);
         let message_rate_limit_per_minute = read.required("ORIGIN_MESSAGE_RATE_LIMIT", value::rate);
         let session_ttl = read.required("ORIGIN_SESSION_TTL", value::timeout);
         let public_url = read.optional("ORIGIN_PUBLIC_URL", value::base_url);
@@ -529,8 +547,10 @@ impl Config {
             feed_interval_min: feed_interval_min?,
             feed_permitted_networks: feed_permitted_networks?.unwrap_or_default(),
             user_feeds_max: user_feeds_max?,
+            all_users_feeds_max: all_users_feeds_max?,
             rate_limit_per_minute: rate_limit_per_minute?,
             login_rate_limit_per_minute: login_rate_limit_per_minute?,
+            registration_rate_limit_per_hour: registration_rate_limit_per_hour?,
             message_rate_limit_per_minute: message_rate_limit_per_minute?,
             session_ttl: session_ttl?,
             public_url: public_url?,

@@ -79,4 +79,23 @@ mod tests {
         assert_eq!(not_personal!("a.source"), "a.source NOT LIKE 'user-feed:%'");
         assert_eq!(personal!("source"), "source LIKE 'user-feed:%'");
     }
+
+    /// PostgreSQL takes a partial index only for statements that have its condition in the same words.
+    #[test]
+    fn the_indexes_of_words_leave_them_out_by_the_same_rule() {
+        let postgres = include_str!("../../migrations/postgres/0010_search_filters.sql");
+        let sqlite = include_str!("../../migrations/sqlite/0012_shared_search.sql");
+        for (migration, condition, times) in [
+            (postgres, not_personal!("source"), 1),
+            (
+                sqlite,
+                concat!("FROM articles WHERE ", not_personal!("source")),
+                1,
+            ),
+            (sqlite, concat!("WHEN ", not_personal!("NEW.source")), 2),
+            (sqlite, concat!("WHEN ", not_personal!("OLD.source")), 1),
+        ] {
+            assert_eq!(migration.matches(condition).count(), times, "{condition}");
+        }
+    }
 }

@@ -8,7 +8,7 @@
 mod clear;
 
 use crate::article::hex;
-use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
+use crate::database::{Database, DatabaseError, Dialect, on_pool, stored_time, within};
 use crate::discipline::{Gate, Ledger, Rules};
 use crate::http::{ClientFault, Forbidden, Guard, HttpClient};
 use crate::personal::source_name;
@@ -44,6 +44,15 @@ pub enum Added {
     /// It was there already.
     Known(UserFeed),
     TooMany,
+    /// All users together have as many as they may.
+    Full,
+}
+
+/// How many feeds there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedsMax {
+    pub of_one: u32,
+    pub of_all: u32,
 }
 
 /// Why an address is no feed's, before anything is asked.
@@ -64,7 +73,7 @@ pub struct Subscriptions {
     http: HttpClient,
     guard: Guard,
     interval_min: Duration,
-    per_user_max: u32,
+    feeds_max: FeedsMax,
     /// One source for each address, so that its breaker and bulkhead last from one round to the next.
     sources: Mutex<BTreeMap<String, Arc<dyn Source>>>,
 }
@@ -72,6 +81,7 @@ pub struct Subscriptions {
 const COLUMNS: &str = "id, url, source, added_at";
 /// Locks the user, so that two requests at once do not both find room for the last feed.
 const LOCK: &str = "UPDATE users SET name = name WHERE id = $1";
+const COUNT_ALL: &str = "SELECT count(*) FROM user_feeds";
 const COUNT: &str = "SELECT count(*) FROM user_feeds WHERE user_id = $1";
 const INSERT: &str = "INSERT INTO user_feeds (user_id, url, url_hash, source, added_at) VALUES ($1, $2, $3, $4, $5) \
     RETURNING id, url, source, added_at";
@@ -86,7 +96,7 @@ impl Subscriptions {
         permitted: &[IpNet],
         timeout: Duration,
         interval_min: Duration,
-        per_user_max: u32,
+        feeds_max: FeedsMax,
     ) -> Result<Self, ClientFault> {
         let guard = Guard::new(permitted);
         Ok(Self {
@@ -94,14 +104,24 @@ impl Subscriptions {
             http: HttpClient::guarded(timeout, guard.clone())?,
             guard,
             interval_min,
-            per_user_max,
+            feeds_max,
             sources: Mutex::default(),
         })
     }
 
     /// How many one user may have.
     pub fn per_user_max(&self) -> u32 {
-        self.per_user_max
+        self.feeds_max.of_one
+    }
+
+    /// Whether all users together have as many as they may. The same address counts for each who has it: else whoever is refused
+    /// could tell what others read.
+    pub async fn are_full(&self) -> Result<bool, DatabaseError> {
+        let count: i64 = within(async {
+            Ok(on_pool!(self.database, pool => sqlx::query_scalar(COUNT_ALL).fetch_one(pool).await)?)
+        })
+        .await?;
+        Ok(count >= i64::from(self.feeds_max.of_all))
     }
 
     /// The address, if it may be asked as far as it tells itself. Where its name leads is seen when it is asked.
@@ -142,6 +162,7 @@ impl Subscriptions {
             format!("SELECT {COLUMNS} FROM user_feeds WHERE user_id = $1 AND url_hash = $2");
         within(async { on_pool!(self.database, pool => {
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
+            sqlx::query(take_turns(self.database.dialect())).execute(&mut *tx).await?;
             sqlx::query(LOCK).bind(user_id).execute(&mut *tx).await?;
             let known: Option<UserFeed> = sqlx::query_as(sqlx::AssertSqlSafe(known)).bind(user_id).bind(&hash)
                 .fetch_optional(&mut *tx).await?;
@@ -149,8 +170,12 @@ impl Subscriptions {
                 return Ok(Added::Known(known));
             }
             let count: i64 = sqlx::query_scalar(COUNT).bind(user_id).fetch_one(&mut *tx).await?;
-            if count >= i64::from(self.per_user_max) {
+            if count >= i64::from(self.feeds_max.of_one) {
                 return Ok(Added::TooMany);
+            }
+            let all: i64 = sqlx::query_scalar(COUNT_ALL).fetch_one(&mut *tx).await?;
+            if all >= i64::from(self.feeds_max.of_all) {
+                return Ok(Added::Full);
             }
             let feed: UserFeed = sqlx::query_as(INSERT).bind(user_id).bind(url.as_str()).bind(&hash).bind(name(url))
                 .bind(stored_time(now)).fetch_one(&mut *tx).await?;
@@ -211,6 +236,16 @@ impl Subscriptions {
             .retain(|url, _| wanted.contains(url.as_str()));
         let urls = urls.iter().filter_map(|url| Url::parse(url).ok());
         Ok(urls.map(|url| self.source(&url)).collect())
+    }
+}
+
+/// Has whoever adds a feed wait for those who do, to the end of the transaction: else all would find room for the last one.
+fn take_turns(dialect: Dialect) -> &'static str {
+    match dialect {
+        // Any number that nobody else takes for a lock of a whole transaction.
+        Dialect::Postgres => "SELECT pg_advisory_xact_lock(7310579612)",
+        // A writing transaction is alone there from its beginning.
+        Dialect::Sqlite => "SELECT 1",
     }
 }
 

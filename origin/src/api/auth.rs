@@ -51,7 +51,7 @@ pub(super) async fn register(
     let name = given.optional("name", name);
     let back = given.optional("back", back);
     let (email, password) = given.finish(email.zip(password))?;
-    app.people.admit_login(&asker)?;
+    app.people.admit_registration(&asker)?;
     let password = app.people.passwords.hash(password).await?;
     let name = name.or_else(|| text::clean(email.local(), NAME_CHARS_MAX));
     let new = NewUser {

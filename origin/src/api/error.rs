@@ -46,6 +46,8 @@ pub(super) enum ApiError {
     TooManyPreferences,
     FeedNotFound,
     TooManyFeeds,
+    /// All users together have as many feeds as they may.
+    NoRoomForFeeds,
     /// Connecting a Reddit account, or using one.
     Oauth(OauthFault),
     /// Too much costly work at once.
@@ -147,6 +149,10 @@ pub(super) const CODES: &[(&str, &str)] = &[
         "You have as many feeds as there may be; remove one first.",
     ),
     (
+        "no_room_for_feeds",
+        "This service reads as many feeds of its users as it may; its operator can allow more.",
+    ),
+    (
         "reddit_access_denied",
         "Permission was not given at Reddit. Nothing was connected.",
     ),
@@ -233,9 +239,10 @@ impl ApiError {
             | Self::FeedNotFound
             | Self::PreferenceNotFound => StatusCode::NOT_FOUND,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::EmailTaken | Self::TooManyPreferences | Self::TooManyFeeds => {
-                StatusCode::CONFLICT
-            }
+            Self::EmailTaken
+            | Self::TooManyPreferences
+            | Self::TooManyFeeds
+            | Self::NoRoomForFeeds => StatusCode::CONFLICT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Fields(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -276,6 +283,7 @@ impl ApiError {
             Self::NotReady(_) => "not_ready",
             Self::FeedNotFound => "feed_not_found",
             Self::TooManyFeeds => "too_many_feeds",
+            Self::NoRoomForFeeds => "no_room_for_feeds",
             Self::Oauth(fault) => oauth::told(fault).code,
             Self::Internal(_) => "internal_error",
         }
@@ -333,6 +341,9 @@ impl ApiError {
             Self::FeedNotFound => "You have no feed with this identifier.".to_owned(),
             Self::TooManyFeeds => {
                 "You have as many feeds as there may be; remove one first.".to_owned()
+            }
+            Self::NoRoomForFeeds => {
+                "This service reads as many feeds of its users as it may; its operator can allow more.".to_owned()
             }
             Self::Oauth(fault) => oauth::told(fault).sentence.to_owned(),
             Self::Internal(_) => "Something failed on our side.".to_owned(),

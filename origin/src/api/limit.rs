@@ -1,4 +1,4 @@
-//! How many requests a client may make: a minute's worth at once, then at an even pace (GCRA). Pure but for its own table.
+//! How many requests a client may make: a minute's worth at once (or an hour's), then at an even pace (GCRA). Pure but for its own table.
 //!
 //! The table is bounded. When it is full of clients that are all within their minute, newcomers share one entry: they may be
 //! refused for each other's requests, but nobody who was counted before escapes.
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 /// About 6 MB when full.
 const KEYS_MAX: usize = 65_536;
 const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// One subscriber commonly holds a whole /64 of IPv6.
 const CLIENT_PREFIX_V6: u8 = 64;
 
@@ -41,6 +42,12 @@ enum Counted<K> {
 impl Limiter {
     pub fn new(requests_per_minute: NonZeroU32) -> Self {
         Self::with_clients_max(requests_per_minute, KEYS_MAX)
+    }
+
+    pub(super) fn hourly(requests_per_hour: NonZeroU32) -> Self {
+        Self {
+            pace: Pace::new(requests_per_hour, HOUR),
+        }
     }
 
     fn with_clients_max(requests_per_minute: NonZeroU32, clients_max: usize) -> Self {

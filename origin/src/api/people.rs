@@ -4,7 +4,7 @@ use super::client::Client;
 use super::error::ApiError;
 use super::exchange::Asker;
 use super::failures::Failures;
-use super::limit::{Limiter, Pace};
+use super::limit::{HOUR, Limiter, Pace};
 use crate::board::Board;
 use crate::config::Config;
 use crate::database::Database;
@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// Of one user. More than anybody adds by hand.
 const FEEDS_PER_HOUR_MAX: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
 
@@ -38,6 +37,7 @@ pub(super) struct People {
     pub(super) session_ttl: TimeDelta,
     public_url: Option<Url>,
     logins: Option<Mutex<Limiter>>,
+    registrations: Option<Mutex<Limiter>>,
     messages: Option<Mutex<Limiter>>,
     failures: Mutex<Failures>,
     /// Feeds tried, by user: each is a request to wherever the user says.
@@ -58,6 +58,9 @@ impl People {
             session_ttl: TimeDelta::from_std(config.session_ttl).unwrap_or(TimeDelta::MAX),
             public_url: config.public_url.clone().map(|url| url.0),
             logins: limiter(config.login_rate_limit_per_minute),
+            registrations: config
+                .registration_rate_limit_per_hour
+                .map(|rate| Mutex::new(Limiter::hourly(rate))),
             messages: limiter(config.message_rate_limit_per_minute),
             failures: Mutex::new(Failures::new()),
             introductions: Arc::new(Semaphore::new(INTRODUCTIONS_MAX)),
@@ -79,6 +82,12 @@ impl People {
     /// Counts a try to sign in or up.
     pub(super) fn admit_login(&self, asker: &Asker) -> Result<(), ApiError> {
         admit(self.logins.as_ref(), asker)
+    }
+
+    /// Counts a try to sign up: each account may have feeds, and its words on the board, so there are fewer of these.
+    pub(super) fn admit_registration(&self, asker: &Asker) -> Result<(), ApiError> {
+        self.admit_login(asker)?;
+        admit(self.registrations.as_ref(), asker)
     }
 
     /// Counts a message.

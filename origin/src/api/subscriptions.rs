@@ -67,6 +67,9 @@ pub(super) async fn add(
     if feeds.len() >= usize::try_from(subscriptions.per_user_max()).unwrap_or(usize::MAX) {
         return Err(ApiError::TooManyFeeds);
     }
+    if subscriptions.are_full().await? {
+        return Err(ApiError::NoRoomForFeeds);
+    }
     app.people.admit_feed(user_id)?;
     let source = subscriptions.source(&url);
     let seat = app.people.introduction().await?;
@@ -86,6 +89,7 @@ pub(super) async fn add(
         Added::New(feed) => answer(StatusCode::CREATED, &feed),
         Added::Known(feed) => answer(StatusCode::OK, &feed),
         Added::TooMany => Err(ApiError::TooManyFeeds),
+        Added::Full => Err(ApiError::NoRoomForFeeds),
     }
 }
 

@@ -239,7 +239,7 @@ fn window(word: &str) -> Result<Window, String> {
 pub(super) fn rate(text: &str) -> Result<Option<NonZeroU32>, String> {
     let rate: u32 = text
         .parse()
-        .map_err(|_| format!("must be a whole number of requests a minute, or 0, not {text:?}"))?;
+        .map_err(|_| format!("must be a whole number, or 0 for no limit, not {text:?}"))?;
     Ok(NonZeroU32::new(rate))
 }
 

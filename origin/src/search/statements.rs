@@ -9,6 +9,7 @@
 use super::Filters;
 use crate::articles::article_columns;
 use crate::database::Dialect;
+use crate::personal::not_personal;
 use chrono::{DateTime, Utc};
 
 /// 2000-01-01 00:00 UTC.
@@ -39,7 +40,8 @@ fn postgres(filters: &Filters) -> String {
     );
     let unless_duplicate =
         unless_duplicate(filters, "r.search @@ (SELECT exact FROM asked)", &shown);
-    let filtered = in_index(filters);
+    // Of everybody's articles alone, in the very words in which the index leaves the others out.
+    let (filtered, shared) = (in_index(filters), not_personal!("a.source"));
     format!(
         "WITH RECURSIVE asked AS MATERIALIZED ( \
              SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
@@ -53,7 +55,7 @@ fn postgres(filters: &Filters) -> String {
          candidates AS ( \
              SELECT f.id, f.published_at FROM weeks w CROSS JOIN LATERAL ( \
                  SELECT a.id, a.published_at FROM articles a \
-                 WHERE a.search @@ (SELECT wide FROM asked) AND a.week = w.week \
+                 WHERE a.search @@ (SELECT wide FROM asked) AND a.week = w.week AND {shared} \
                  {filtered}AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8){own}{unless_duplicate} \
                  ORDER BY a.published_at DESC, a.id DESC LIMIT $4) f \
              LIMIT $4) \

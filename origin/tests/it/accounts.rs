@@ -264,6 +264,40 @@ async fn one_client_may_try_so_often_a_minute_and_a_proxy_names_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_client_may_sign_up_less_often_than_in() {
+    let settings = [
+        ("ORIGIN_REGISTRATION_RATE_LIMIT", "1"),
+        ("ORIGIN_TRUSTED_PROXIES", "127.0.0.1"),
+    ];
+    let database = crate::support::database::TestDatabase::sqlite().await;
+    let origin = TestOrigin::with(database, &[], &settings).await;
+    let try_at = async |target: &str, client: &str, email: &str| {
+        let fields = [("x-forwarded-for", client)];
+        let body = json!({"email": email, "password": "correct horse"});
+        send_json(origin.address, Method::POST, target, &fields, &body).await
+    };
+    let sign_up = "/auth/register";
+    assert_eq!(
+        try_at(sign_up, "192.0.2.1", "a@example.org").await.status,
+        201
+    );
+    let refused = try_at(sign_up, "192.0.2.1", "b@example.org").await;
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+    assert!((3_500..=3_600).contains(&wait), "{wait}");
+    assert_eq!(
+        try_at(sign_up, "192.0.2.2", "b@example.org").await.status,
+        201
+    );
+    assert_eq!(
+        try_at("/auth/login", "192.0.2.1", "a@example.org")
+            .await
+            .status,
+        201
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_too_often_is_refused_and_keeps_nobody_else_out() {
     let settings = [
         ("ORIGIN_LOGIN_RATE_LIMIT", "0"),

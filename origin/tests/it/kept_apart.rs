@@ -12,6 +12,7 @@ use larder_origin::article::NewArticle;
 use larder_origin::articles::{Answer, Articles};
 use larder_origin::ingest::Scope;
 use larder_origin::outbox::Outbox;
+use larder_origin::search::{Filters, Order, Question, Search, Terms};
 use larder_origin::sim::{Behaviour, Upstream};
 use larder_origin::turn::{Turn, Work};
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ on_both_databases!(
     a_try_that_came_to_nothing_is_forgotten_by_and_by,
     of_one_users_feed_only_the_newest_articles_are_kept,
     a_feed_that_the_operator_has_too_is_polled_for_each,
+    what_users_add_is_in_no_index_that_everybodys_articles_are_found_by,
+    all_users_together_have_as_many_feeds_as_there_may_be,
 );
 
 const OWN: &str = "user-feed:0123456789abcdef0123456789abcdef";
@@ -272,4 +275,127 @@ async fn a_feed_that_the_operator_has_too_is_polled_for_each(database: TestDatab
         .await;
     assert_eq!(key, 0);
     assert_eq!(other_view.count("SELECT count(*) FROM feed_polls").await, 1);
+}
+
+const HARBOUR: &str = "Harbour parliament negotiations collapse overnight";
+/// On tables as small as a test's, PostgreSQL would read everything.
+const BY_INDEX: &str = "DO $$ BEGIN \
+    EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); \
+    EXECUTE format('ALTER DATABASE %I SET enable_indexscan = off', current_database()); END $$";
+const LOOKED_AT: &str = "SELECT CAST(idx_tup_read AS bigint) FROM pg_stat_user_indexes \
+    WHERE indexrelname = 'articles_search_filters_idx' AND idx_scan > 0 UNION ALL SELECT -1 LIMIT 1";
+const INDEXED: &str =
+    "SELECT count(*) FROM articles_search WHERE articles_search MATCH 'parliament'";
+/// Fails where the index of words and what it is made of differ.
+const AGREE: &str =
+    "INSERT INTO articles_search (articles_search, rank) VALUES ('integrity-check', 1)";
+
+fn harbours(path: &str, count: i64) -> Vec<NewArticle> {
+    let titled = |n| NewArticle {
+        title: format!("{HARBOUR}, number {n}"),
+        ..article(&format!("{path}/{n}"), n)
+    };
+    (0..count).map(titled).collect()
+}
+
+/// However many there are: what is looked at for everybody's articles is counted, not timed.
+async fn what_users_add_is_in_no_index_that_everybodys_articles_are_found_by(
+    database: TestDatabase,
+) {
+    let is_postgres = database.url.starts_with("postgres");
+    let pool = database.migrated().await;
+    let articles = Articles::new(&pool);
+    for batch in 0..3 {
+        store(&articles, OWN, &harbours(&format!("own/{batch}"), 100), 0).await;
+    }
+    store(&articles, "a", &harbours("a", 2), 0).await;
+    pool.close().await;
+    if is_postgres {
+        database.execute(BY_INDEX).await;
+        database.execute("ANALYZE articles").await;
+    }
+    let pool = database.open();
+    let articles = Articles::new(&pool);
+    store(&articles, "b", &harbours("b", 2), 60).await;
+    let question = Question {
+        terms: Terms::parse("parliament"),
+        filters: Filters {
+            sources: vec!["a".to_owned(), "b".to_owned()],
+            category: None,
+            language: None,
+            sentiment: None,
+            since: None,
+            until: None,
+            duplicates: true,
+        },
+        order: Order::Newest,
+        place: None,
+        is_corrected: false,
+        limit: 20,
+    };
+    let found = Search::new(&pool).find(&question).await.expect("an answer");
+    assert_eq!(found.hits.len(), 4);
+    pool.close().await;
+    if is_postgres {
+        // Sessions tell what they did when they end.
+        until("the sessions have ended", || async {
+            database
+                .count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+                .await
+                == 1
+        })
+        .await;
+        let looked_at = database.count(LOOKED_AT).await;
+        assert!((4..=20).contains(&looked_at), "{looked_at}");
+    } else {
+        assert_eq!(database.count(INDEXED).await, 4);
+        // Neither changing nor deleting any of them touches what isn't there.
+        database.execute(AGREE).await;
+        let changed = "UPDATE articles SET title = 'Parliament again' WHERE source <> 'a'";
+        database.execute(changed).await;
+        let gone = "DELETE FROM articles WHERE source LIKE 'user-feed:%' OR source = 'a'";
+        database.execute(gone).await;
+        database.execute(AGREE).await;
+        assert_eq!(database.count(INDEXED).await, 2);
+    }
+}
+
+async fn all_users_together_have_as_many_feeds_as_there_may_be(database: TestDatabase) {
+    let settings = [LOOPBACK, ("ORIGIN_ALL_USERS_FEEDS_MAX", "1")];
+    let place = Place::start(database, &settings).await;
+    let (one, other) = (
+        place.somebody("one@news.example").await,
+        place.somebody("other@news.example").await,
+    );
+    let (rss, atom) = (place.url("/feeds/rss.xml"), place.url("/feeds/atom.xml"));
+    let both = futures_util::future::join(place.add(&one, &rss), place.add(&other, &atom)).await;
+    let both = [both.0, both.1];
+    let mut statuses = both.each_ref().map(|reply| reply.status.as_u16());
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+    let refused = both.iter().find(|reply| reply.status == 409);
+    assert_eq!(
+        refused.map(|reply| reply.json()["code"].clone()),
+        Some("no_room_for_feeds".into())
+    );
+    let (owner, added) = match both[0].status.as_u16() {
+        201 => (&one, &both[0]),
+        _ => (&other, &both[1]),
+    };
+    // What one has is still there, and nobody is told whether others have it.
+    let url = added.json()["url"].as_str().expect("a URL").to_owned();
+    assert_eq!(place.add(owner, &url).await.status, 200);
+    let third = place.somebody("third@news.example").await;
+    let before = place.simulation.counts();
+    assert_eq!(
+        place.add(&third, &url).await.json()["code"],
+        "no_room_for_feeds"
+    );
+    assert_eq!(
+        place.simulation.counts(),
+        before,
+        "nothing is asked in vain"
+    );
+    assert_eq!(place.remove(owner, &added.json()).await.status, 204);
+    assert_eq!(place.add(&third, &url).await.status, 201);
 }
