@@ -43,6 +43,7 @@ mod error;
 mod exchange;
 mod failures;
 mod feed;
+mod filters;
 mod forgery;
 mod health;
 mod limit;
@@ -65,6 +66,7 @@ use crate::articles::Articles;
 use crate::config::Config;
 use crate::database::{Database, DatabaseError};
 use crate::ingest::Ingest;
+use crate::keys::CursorKey;
 use crate::reddit::Connections;
 use crate::refreshes::Refreshes;
 use crate::search::Search;
@@ -92,6 +94,7 @@ pub struct App {
     ingest: Arc<Ingest>,
     refreshes: Refreshes,
     search: Search,
+    cursor_key: CursorKey,
     fresh_for: Duration,
     cors: Option<CorsLayer>,
     trusted_proxies: Vec<IpNet>,
@@ -134,6 +137,7 @@ impl App {
             ingest,
             refreshes: Refreshes::new(database),
             search: Search::new(database),
+            cursor_key: CursorKey::new(database),
             fresh_for: config.cache_ttl,
             cors: config.cors.as_ref().map(cors::layer),
             trusted_proxies: config.trusted_proxies.clone(),

@@ -16,6 +16,7 @@ pub use canonical::{CanonicalUrl, UrlFault};
 pub use category::{Category, UnknownCategory};
 pub use date::{parse_date, plausible_date};
 pub use draft::Draft;
+pub(crate) use language::named as language_named;
 
 use chrono::{DateTime, Utc};
 

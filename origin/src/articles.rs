@@ -1,4 +1,4 @@
-//! Every SQL statement on articles: what is stored, what was asked when, and pages of articles.
+//! Every SQL statement on articles: what is stored, what was asked when, and pages of articles (`articles/lists.rs`).
 //!
 //! One form of each statement runs on PostgreSQL and on SQLite (`articles/statements.rs` holds the few words in which they
 //! differ), and one contract suite proves it on both. Reads never wait for writes; a batch is stored whole or not at all.
@@ -7,7 +7,9 @@
 mod backfill;
 mod derived;
 mod feed;
+mod filters;
 mod input;
+mod lists;
 mod outdated;
 mod row;
 mod scoring;
@@ -15,12 +17,14 @@ mod statements;
 
 pub use backfill::Rescored;
 pub use feed::Selection;
+pub use filters::Filters;
+pub use lists::{Page, PageQuery, TOTAL_MAX};
 pub(crate) use row::ArticleRow;
 pub use row::{Article, Asked, Sentiment, Sighting};
 
 use crate::article::{Category, NewArticle};
 use crate::database::{
-    Connection, Database, DatabaseError, Dialect, LAST_TIME, json, on_pool, stored_time, within,
+    Connection, Database, DatabaseError, Dialect, json, on_pool, stored_time, within,
 };
 use crate::outbox::{self, Outbox};
 use crate::personal::is_personal;
@@ -30,15 +34,11 @@ use chrono::{DateTime, Utc};
 use outdated::Change;
 use row::AskedRow;
 use scoring::Scoring;
+#[cfg(test)]
+pub(crate) use statements::plan_on_sqlite;
 use statements::{POSTGRES, SQLITE, Statements};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Articles are counted as far as that.
-pub const TOTAL_MAX: i64 = 10_000;
-/// And for no longer than that.
-const TOTAL_TIME: Duration = Duration::from_secs(2);
 
 /// Articles of one personal source that are kept, the newest: several times what one answer brings, so that nothing that a feed
 /// still lists goes and comes again.
@@ -59,36 +59,11 @@ pub struct Answer<'a> {
     pub ask_again_at: DateTime<Utc>,
 }
 
-/// Which articles, from which point on, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageQuery {
-    /// Only articles of these sources.
-    pub sources: Vec<String>,
-    pub category: Option<Category>,
-    /// Whether articles are shown whose story another one of the answer tells.
-    pub duplicates: bool,
-    /// Only articles that come after this one in the order of pages.
-    pub after: Option<Position>,
-    pub limit: u16,
-}
-
 /// Where an article stands in the order of pages: by time, then by identifier, both falling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     pub published_at: DateTime<Utc>,
     pub id: i64,
-}
-
-/// A page of articles.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    pub articles: Vec<Article>,
-    /// Articles that match, on whatever page, as far as they were counted.
-    pub total: i64,
-    /// Whether these are all.
-    pub total_is_exact: bool,
-    /// The last article of this page, when others follow it.
-    pub next: Option<Position>,
 }
 
 /// The articles and what is remembered of questions, in either database.
@@ -156,7 +131,6 @@ impl Articles {
                 // Where it stands is part of what is shown of it.
                 let touch = derived::statements(dialect).touch;
                 sqlx::query(touch).bind(json(&moved)?).bind(stored_at).execute(&mut *tx).await?;
-                sqlx::query(self.sql.move_categories).bind(batch.categories()?).bind(answer.source).execute(&mut *tx).await?;
                 let connection = &mut Connection::from(&mut *tx);
                 let of_batch = (answer.source, &*written, &batch, stored_at);
                 relinked = derived::write(connection, dialect, self.scoring.scorer(), of_batch, &known, &tones).await?;
@@ -200,59 +174,6 @@ impl Articles {
         })
         .await?;
         Ok(rows.into_iter().map(Asked::from).collect())
-    }
-
-    /// One page, newest first.
-    pub async fn page(&self, query: &PageQuery) -> Result<Page, DatabaseError> {
-        let sources = json(&query.sources)?;
-        let category = category_column(query.category);
-        let after = query.after.unwrap_or(Position {
-            published_at: LAST_TIME,
-            id: i64::MAX,
-        });
-        let (page_sql, total_sql) = match query.category {
-            Some(_) => (self.sql.page_of_category, self.sql.total_of_category),
-            None => (self.sql.page, self.sql.total),
-        };
-        // One more than asked for tells whether another page follows.
-        let rows_max = i64::from(query.limit) + 1;
-        let mut rows: Vec<ArticleRow> = within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_as(page_sql).bind(&sources).bind(category)
-                .bind(stored_time(after.published_at)).bind(after.id).bind(rows_max).bind(query.duplicates).fetch_all(pool).await)?)
-        })
-        .await?;
-        let counted = within(async {
-            Ok(
-                on_pool!(self.database, pool => sqlx::query_scalar(total_sql).bind(&sources).bind(category).bind(query.duplicates)
-                .bind(TOTAL_MAX + 1).fetch_one(pool).await)?,
-            )
-        });
-        // A list without its number is better than none.
-        let counted: Option<i64> = match tokio::time::timeout(TOTAL_TIME, counted).await {
-            Ok(Ok(counted)) => Some(counted),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "articles were not counted");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("articles were not counted in {TOTAL_TIME:?}");
-                None
-            }
-        };
-        let (total, total_is_exact) = total(counted, rows.len(), query);
-        let more = rows.len() > usize::from(query.limit);
-        rows.truncate(usize::from(query.limit));
-        let articles: Vec<Article> = rows.into_iter().map(Article::from).collect();
-        let next = articles.last().filter(|_| more).map(|last| Position {
-            published_at: last.published_at,
-            id: last.id,
-        });
-        Ok(Page {
-            articles,
-            total,
-            total_is_exact,
-            next,
-        })
     }
 
     /// Remembers which sources are enabled, and returns since when. When these are others than before, every list is out of date.
@@ -299,17 +220,6 @@ impl Articles {
     }
 }
 
-/// How many there are, and whether that is all: what was counted, or else what this page knows.
-fn total(counted: Option<i64>, rows: usize, query: &PageQuery) -> (i64, bool) {
-    match counted {
-        Some(counted) => (counted.min(TOTAL_MAX), counted <= TOTAL_MAX),
-        None => {
-            let is_all = query.after.is_none() && rows <= usize::from(query.limit);
-            (i64::try_from(rows).unwrap_or(i64::MAX), is_all)
-        }
-    }
-}
-
 /// The columns that `ArticleRow` reads, of an article `a`.
 pub(crate) fn article_columns(dialect: Dialect) -> &'static str {
     match dialect {
@@ -329,35 +239,4 @@ pub(crate) fn take_turns(dialect: Dialect) -> &'static str {
 /// The column's word for "whatever the category" is the empty text: NULL would not be unique in a key.
 fn category_column(category: Option<Category>) -> &'static str {
     category.map_or("", Category::as_str)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_counted_is_at_least_what_is_seen() {
-        let query = |is_first: bool| PageQuery {
-            sources: Vec::new(),
-            category: None,
-            duplicates: false,
-            after: (!is_first).then_some(Position {
-                published_at: LAST_TIME,
-                id: 7,
-            }),
-            limit: 20,
-        };
-        let rows = [
-            (Some(0), 0, true, (0, true)),
-            (Some(TOTAL_MAX), 21, true, (TOTAL_MAX, true)),
-            (Some(TOTAL_MAX + 1), 21, true, (TOTAL_MAX, false)),
-            (None, 21, true, (21, false)),
-            (None, 20, true, (20, true)),
-            (None, 20, false, (20, false)),
-        ];
-        for (counted, seen, is_first, expected) in rows {
-            let found = total(counted, seen, &query(is_first));
-            assert_eq!(found, expected, "{counted:?} {seen} {is_first}");
-        }
-    }
 }

@@ -14,6 +14,7 @@ mod duplicates;
 pub mod health;
 pub mod http;
 pub mod ingest;
+pub mod keys;
 pub mod log;
 pub mod outbox;
 pub mod personal;

@@ -8,7 +8,6 @@
 //! What is asked is bounded whatever the question is: see `window` for ranking, `statements` for how a window is found.
 
 mod highlight;
-mod keys;
 mod spelling;
 mod statements;
 mod stop;
@@ -23,6 +22,7 @@ pub use terms::Terms;
 pub use window::{End, Order, Place, Shown};
 
 use crate::article::Category;
+use crate::articles::Filters;
 use crate::articles::{Article, ArticleRow, Position};
 use crate::database::{
     Database, DatabaseError, Dialect, LAST_TIME, Pool, json, on_pool, stored_time, within,
@@ -32,7 +32,6 @@ use chrono::{DateTime, Utc};
 use highlight::Marked;
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
-use tokio::sync::OnceCell;
 use window::{CANDIDATES_MAX, Candidate, PHRASE_CANDIDATES_MAX, WINDOWS_MAX};
 
 /// What came into a pinned window after it was first looked through: more than that is left out.
@@ -83,22 +82,6 @@ macro_rules! bound {
     };
 }
 
-/// Which articles count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filters {
-    /// Only articles of these sources.
-    pub sources: Vec<String>,
-    pub category: Option<Category>,
-    pub language: Option<String>,
-    pub sentiment: Option<Label>,
-    /// Published then or later.
-    pub since: Option<DateTime<Utc>>,
-    /// Published before that.
-    pub until: Option<DateTime<Utc>>,
-    /// Whether articles are shown whose story another match tells.
-    pub duplicates: bool,
-}
-
 /// What is searched for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
@@ -141,14 +124,12 @@ pub struct Total {
 #[derive(Debug)]
 pub struct Search {
     database: Database,
-    cursor_key: OnceCell<Vec<u8>>,
 }
 
 impl Search {
     pub fn new(database: &Database) -> Self {
         Self {
             database: database.clone(),
-            cursor_key: OnceCell::new(),
         }
     }
 
@@ -246,7 +227,7 @@ impl Search {
             exact,
             sources: json(&filters.sources)?,
             rows_max: i64::try_from(candidates_max + slack + 1).unwrap_or(i64::MAX),
-            before: earlier(place.before, filters.until),
+            before: filters.beginning(place.before),
             last: later(place.end.map(|end| end.last), filters.since),
             since: stored_time(filters.since.unwrap_or(DateTime::<Utc>::MIN_UTC)),
             filters,
@@ -296,17 +277,6 @@ fn candidates_max(question: &Question) -> usize {
         PHRASE_CANDIDATES_MAX
     } else {
         CANDIDATES_MAX
-    }
-}
-
-/// Where both the page and the filter let articles begin. No article has the identifier 0.
-fn earlier(before: Position, until: Option<DateTime<Utc>>) -> Position {
-    match until {
-        Some(until) if until < before.published_at => Position {
-            published_at: until,
-            id: 0,
-        },
-        _ => before,
     }
 }
 

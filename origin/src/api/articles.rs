@@ -46,20 +46,21 @@ pub(super) async fn list(
         .iter()
         .map(|source| source.name())
         .collect();
-    let asked = params::list(query.as_deref(), &names).map_err(ApiError::Parameters)?;
+    let key = app.cursor_key.get().await?;
+    let asked = params::list(query.as_deref(), &names, key).map_err(ApiError::Parameters)?;
+    let category = asked.filters.category;
     let begun = Instant::now();
     let wanted = Wanted {
-        source: asked.source.as_deref(),
-        category: asked.category,
+        source: asked.filters.source.as_deref(),
+        category,
         live: asked.live,
     };
     let sources = app.ingest.refresh(wanted, now).await?;
     let took = SourcesTook(begun.elapsed());
+    // Only what is enabled: else samples would stay among the news once a source is configured.
+    let enabled = sources.iter().map(|report| report.name.clone()).collect();
     let page = PageQuery {
-        // Only what is enabled: else samples would stay among the news once a source is configured.
-        sources: sources.iter().map(|report| report.name.clone()).collect(),
-        category: asked.category,
-        duplicates: false,
+        filters: asked.filters.of(enabled),
         after: asked.after,
         limit: asked.limit,
     };
@@ -77,7 +78,7 @@ pub(super) async fn list(
             .any(|report| report.state == SourceState::Error),
         next: page
             .next
-            .map(|position| cursor::encode(position, asked.category, asked.source.as_deref())),
+            .map(|position| cursor::after(key, &asked.identity(), position)),
         notice: sources
             .iter()
             .any(|report| report.state == SourceState::Sample)
@@ -86,7 +87,7 @@ pub(super) async fn list(
     };
     let shared = app
         .articles_shared()
-        .tagged([Tag::list(), Tag::category(asked.category)])
+        .tagged([Tag::list(), Tag::category(category)])
         .tagged(list.sources.iter().map(|report| Tag::source(&report.name)))
         .showing(list.articles.iter().map(|article| Tag::article(article.id)))
         .modified(app.ingest.changed_at(&list.sources));

@@ -30,14 +30,15 @@ pub(super) async fn feed(
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let asked = params::feed(query.as_deref()).map_err(ApiError::Parameters)?;
-    let preferences = app.people.preferences.all(caller.user.id).await?;
+    let (key, id) = (app.cursor_key.get().await?, caller.user.id);
+    let asked = params::feed(query.as_deref(), id, key).map_err(ApiError::Parameters)?;
+    let preferences = app.people.preferences.all(id).await?;
     let wishes = Wishes::new(&preferences);
-    let own = own(&app, caller.user.id).await?;
+    let own = own(&app, id).await?;
     let (articles, next) = page(&app, &wishes, own, asked.after, asked.limit).await?;
     private_json(&Feed {
         articles,
-        next: next.map(|position| cursor::encode(position, None, Some(params::FEED))),
+        next: next.map(|position| cursor::after(key, &params::feed_identity(id), position)),
     })
 }
 
@@ -86,11 +87,7 @@ pub(super) async fn page(
             });
             let texts = [Some(article.title.as_str()), article.description.as_deref()];
             let is_foreign = article.language.as_ref().is_some_and(|code| {
-                !wishes.languages.is_empty()
-                    && !wishes
-                        .languages
-                        .iter()
-                        .any(|own| own.split('-').next() == Some(code.as_str()))
+                !wishes.languages.is_empty() && !wishes.languages.contains(code)
             });
             if is_foreign || is_muted(&wishes.muted_words, &texts) {
                 continue;

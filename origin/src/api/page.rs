@@ -18,6 +18,7 @@ use super::error::{ApiError, Told};
 use super::exchange::Now;
 use super::{App, articles, messages, params, search};
 use crate::article::Category;
+use crate::sentiment::Label;
 use askama::Template;
 use assets::{ASSETS, Assets};
 use axum::Extension;
@@ -47,6 +48,7 @@ struct Front<'a> {
     question: Question,
     categories: [&'static str; Category::ALL.len()],
     sources: Vec<&'a str>,
+    tones: [&'static str; Label::ALL.len()],
     articles: Vec<Shown>,
     partial: bool,
     notice: Option<String>,
@@ -98,6 +100,7 @@ pub(super) async fn front(
         assets: &ASSETS,
         heading: question.heading(),
         categories: Category::ALL.map(Category::as_str),
+        tones: Label::ALL.map(Label::as_str),
         sources: app
             .ingest
             .sources()

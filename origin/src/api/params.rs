@@ -3,7 +3,7 @@
 //! Tracking parameters are the one exception: they are added to links by others and mean nothing to us.
 
 use super::cursor::{self, CursorFault};
-use crate::article::Category;
+use super::filters::{self, FilterParams};
 use crate::articles::Position;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -57,8 +57,7 @@ pub(super) struct ParameterFault {
 /// What a client asks of `/articles`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ListParams {
-    pub(super) category: Option<Category>,
-    pub(super) source: Option<String>,
+    pub(super) filters: FilterParams,
     pub(super) limit: u16,
     pub(super) after: Option<Position>,
     pub(super) live: bool,
@@ -137,22 +136,35 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Reads the query of `/articles`. `sources` are the names of those that are enabled.
+impl ListParams {
+    /// What a cursor belongs to: the filters alone.
+    pub(super) fn identity(&self) -> String {
+        identity(&self.filters)
+    }
+}
+
+fn identity(filters: &FilterParams) -> String {
+    format!("/articles\n{}", filters.identity())
+}
+
+/// Reads the query of `/articles`. `sources` are the names of those that are enabled, `key` signs cursors.
 pub(super) fn list(
     query: Option<&str>,
     sources: &[&str],
+    key: &[u8],
 ) -> Result<ListParams, Vec<ParameterFault>> {
-    let mut given = Given::new(query, &["category", "source", "limit", "cursor", "live"]);
-    let category = given.read("category", category);
-    let source = given.read("source", |text| source(text, sources));
+    let names = [filters::NAMES, &["limit", "cursor", "live"]].concat();
+    let mut given = Given::new(query, &names);
+    let filters = FilterParams::read(&mut given, sources);
     let limit = given.read("limit", limit).unwrap_or(LIMIT_DEFAULT);
     let live = given.read("live", live).unwrap_or(false);
+    let identity = identity(&filters);
     let after = given.read("cursor", |text| {
-        cursor_of(text, category, source.as_deref())
+        let fault = |fault: CursorFault| fault.detail("list", "limit and live");
+        cursor::position(key, &identity, text).map_err(fault)
     });
     given.finish(ListParams {
-        category,
-        source,
+        filters,
         limit,
         after,
         live,
@@ -185,38 +197,29 @@ pub(super) struct FeedParams {
     pub(super) after: Option<Position>,
 }
 
-/// Reads the query of `/me/feed`.
-pub(super) fn feed(query: Option<&str>) -> Result<FeedParams, Vec<ParameterFault>> {
-    let mut given = Given::new(query, &["limit", "cursor"]);
-    let limit = given.read("limit", limit).unwrap_or(LIMIT_DEFAULT);
-    let after = given.read("cursor", |text| cursor_of(text, None, Some(FEED)));
-    given.finish(FeedParams { limit, after })
+/// What a cursor of a user's feed belongs to. What the user prefers may change from page to page.
+pub(super) fn feed_identity(user_id: i64) -> String {
+    format!("/me/feed\n{user_id}")
 }
 
-/// What stands for the feed in its cursors; no source has such a name.
-pub(super) const FEED: &str = "/me/feed";
+/// Reads the query of a user's `/me/feed`. `key` signs cursors.
+pub(super) fn feed(
+    query: Option<&str>,
+    user_id: i64,
+    key: &[u8],
+) -> Result<FeedParams, Vec<ParameterFault>> {
+    let mut given = Given::new(query, &["limit", "cursor"]);
+    let limit = given.read("limit", limit).unwrap_or(LIMIT_DEFAULT);
+    let after = given.read("cursor", |text| {
+        let fault = |fault: CursorFault| fault.detail("feed", "limit");
+        cursor::position(key, &feed_identity(user_id), text).map_err(fault)
+    });
+    given.finish(FeedParams { limit, after })
+}
 
 /// For what takes no parameters.
 pub(super) fn none(query: Option<&str>) -> Result<(), Vec<ParameterFault>> {
     Given::new(query, &[]).finish(())
-}
-
-pub(super) fn category(text: &str) -> Result<Category, String> {
-    text.parse().map_err(|_| {
-        let all: Vec<&str> = Category::ALL.into_iter().map(Category::as_str).collect();
-        format!("must be one of {}, not {:?}", all.join(", "), echo(text))
-    })
-}
-
-pub(super) fn source(text: &str, sources: &[&str]) -> Result<String, String> {
-    match sources.contains(&text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "must be one of {}, not {:?}",
-            sources.join(", "),
-            echo(text)
-        )),
-    }
 }
 
 pub(super) fn limit(text: &str) -> Result<u16, String> {
@@ -236,19 +239,6 @@ fn live(text: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err(format!("must be true or false, not {:?}", echo(text))),
     }
-}
-
-fn cursor_of(
-    text: &str,
-    category: Option<Category>,
-    source: Option<&str>,
-) -> Result<Position, String> {
-    cursor::decode(text, category, source).map_err(|fault| match fault {
-        CursorFault::Malformed => "must be what an earlier answer gave as next".to_owned(),
-        CursorFault::OtherQuestion => {
-            "belongs to an answer with another category or source".to_owned()
-        }
-    })
 }
 
 fn is_tracking(name: &str) -> bool {
@@ -279,7 +269,7 @@ mod tests {
     use super::*;
 
     fn names_of_faults(query: &str) -> Vec<String> {
-        let faults = list(Some(query), &["guardian", "sample"])
+        let faults = list(Some(query), &["guardian", "sample"], b"key")
             .map(drop)
             .unwrap_err();
         faults.into_iter().map(|fault| fault.name).collect()
@@ -288,28 +278,43 @@ mod tests {
     #[test]
     fn nothing_given_means_the_defaults() {
         let expected = ListParams {
-            category: None,
-            source: None,
+            filters: FilterParams::default(),
             limit: 20,
             after: None,
             live: false,
         };
-        assert_eq!(list(None, &[]), Ok(expected.clone()));
-        assert_eq!(list(Some(""), &[]), Ok(expected.clone()));
+        assert_eq!(list(None, &[], b"key"), Ok(expected.clone()));
+        assert_eq!(list(Some(""), &[], b"key"), Ok(expected.clone()));
         assert_eq!(
-            list(Some("utm_source=x&fbclid=1&gclid=2&utm_source=y"), &[]),
+            list(
+                Some("utm_source=x&fbclid=1&gclid=2&utm_source=y"),
+                &[],
+                b"key"
+            ),
             Ok(expected)
         );
     }
 
     #[test]
     fn all_faults_are_named_at_once() {
-        let query = "category=cooking&source=bbc&limit=0&live=maybe&cursor=%00&colour=red";
+        let query = "category=cooking&source=bbc&language=EN&sentiment=good&from=x&to=2026-13-01&duplicates=1&limit=0&live=maybe&cursor=%00&colour=red";
         let mut names = names_of_faults(query);
         names.sort();
         assert_eq!(
             names,
-            ["category", "colour", "cursor", "limit", "live", "source"]
+            [
+                "category",
+                "colour",
+                "cursor",
+                "duplicates",
+                "from",
+                "language",
+                "limit",
+                "live",
+                "sentiment",
+                "source",
+                "to"
+            ]
         );
     }
 
@@ -328,7 +333,7 @@ mod tests {
         assert_eq!(names_of_faults(&repeated), ["query", "limit"]);
         // What others add to links is passed over, however much it is.
         let tracked = "utm_source=x&".repeat(100);
-        assert!(list(Some(&tracked), &[]).is_ok());
+        assert!(list(Some(&tracked), &[], b"key").is_ok());
     }
 
     #[test]

@@ -5,8 +5,7 @@ mod params;
 
 use super::App;
 use super::error::ApiError;
-use crate::article::Category;
-use crate::search::{Filters, Found, Hit, Order, Question, Total};
+use crate::search::{Found, Hit, Order, Question, Total};
 use crate::tag::Tag;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
@@ -46,7 +45,7 @@ pub(super) async fn find(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let key = app.search.cursor_key().await?;
+    let key = app.cursor_key.get().await?;
     let names: Vec<&str> = app
         .ingest
         .sources()
@@ -115,22 +114,14 @@ async fn find_or_correct(
 }
 
 fn question(asked: &Asked, names: &[&str]) -> Question {
-    let sources = match &asked.source {
+    let sources = match &asked.filters.source {
         Some(source) => vec![source.clone()],
         // Only what is enabled, as in lists.
         None => names.iter().map(|name| (*name).to_owned()).collect(),
     };
     Question {
         terms: asked.terms.clone(),
-        filters: Filters {
-            sources,
-            category: asked.category,
-            language: asked.language.clone(),
-            sentiment: asked.sentiment,
-            since: asked.since,
-            until: asked.until,
-            duplicates: asked.duplicates,
-        },
+        filters: asked.filters.of(sources),
         order: asked.order,
         place: asked.rest.map(|rest| rest.place),
         is_corrected: asked.rest.is_some_and(|rest| rest.corrected),
@@ -144,8 +135,4 @@ fn order_word(order: Order) -> &'static str {
         Order::Relevance => "relevance",
         Order::Newest => "newest",
     }
-}
-
-fn category_word(category: Option<Category>) -> &'static str {
-    category.map_or("", Category::as_str)
 }

@@ -11,7 +11,7 @@ const LETTERS_MIN: usize = 24;
 const CONFIDENCE_MIN: f64 = 0.35;
 
 /// The language as a provider names it: `en`, `en-GB`, `EN_us`, `eng`. Anything else is no word for a language.
-pub(super) fn named(word: &str) -> Option<String> {
+pub(crate) fn named(word: &str) -> Option<String> {
     let primary = word.trim().split(['-', '_']).next()?.to_ascii_lowercase();
     let letters = primary.bytes().all(|byte| byte.is_ascii_lowercase());
     match (letters, primary.len()) {

@@ -8,7 +8,6 @@ use crate::personal::not_personal;
 pub(super) struct Statements {
     pub(super) upsert: &'static str,
     pub(super) add_categories: &'static str,
-    pub(super) move_categories: &'static str,
     pub(super) first: &'static str,
     pub(super) outcome: &'static str,
     pub(super) remember: &'static str,
@@ -16,10 +15,6 @@ pub(super) struct Statements {
     pub(super) asked: &'static str,
     /// Takes away what is older than the newest $2 articles of the source $1.
     pub(super) trim: &'static str,
-    pub(super) page: &'static str,
-    pub(super) page_of_category: &'static str,
-    pub(super) total: &'static str,
-    pub(super) total_of_category: &'static str,
     pub(super) selected: &'static str,
     /// The columns that `ArticleRow` reads, of an article `a`.
     pub(super) columns: &'static str,
@@ -47,42 +42,6 @@ macro_rules! article_columns {
     };
 }
 
-/// Leaves out what tells the story of an earlier article of the same answer, unless `$all` wants them: of the article that stands
-/// for the story, or, where that one is not among the sources of the answer, of another one that points at it. The earliest of
-/// those that are there stays: else the story would be lost.
-macro_rules! unless_duplicate {
-    ($names:literal, $all:literal) => {
-        concat!(
-            " AND (",
-            $all,
-            " OR a.duplicate_of IS NULL OR (",
-            "NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND r.source IN (",
-            $names,
-            ")) ",
-            "AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
-            "AND (r.published_at, r.id) < (a.published_at, a.id) AND r.source IN (",
-            $names,
-            "))))"
-        )
-    };
-}
-
-/// The same under category $2, where only the identifier is at hand.
-macro_rules! unless_duplicate_in_category {
-    ($names:literal, $all:literal) => {
-        concat!(
-            " AND (", $all, " OR (",
-            "NOT EXISTS (SELECT 1 FROM articles d JOIN articles r ON r.id = d.duplicate_of ",
-            "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
-            "WHERE d.id = f.article_id AND r.source IN (", $names, ")) ",
-            "AND NOT EXISTS (SELECT 1 FROM articles d JOIN articles r ON r.duplicate_of = d.duplicate_of ",
-            "AND (r.published_at, r.id) < (d.published_at, d.id) ",
-            "JOIN article_categories rc ON rc.article_id = r.id AND rc.category = $2 ",
-            "WHERE d.id = f.article_id AND r.source IN (", $names, "))))"
-        )
-    };
-}
-
 /// Whether an article `r` is of the sources $1 and, where $2 names any, of the categories $2.
 macro_rules! is_selected {
     ($names:literal, $words:literal) => {
@@ -101,18 +60,6 @@ macro_rules! is_selected {
 macro_rules! of_sources {
     ($names:literal) => {
         concat!(" FROM articles a WHERE a.source IN (", $names, ")")
-    };
-}
-
-/// The same under category $2. What sorts and filters stands in the categories' own index: a rare category is found without
-/// walking past everything else.
-macro_rules! of_category {
-    ($names:literal) => {
-        concat!(
-            " FROM article_categories f WHERE f.category = $2 AND f.source IN (",
-            $names,
-            ")"
-        )
     };
 }
 
@@ -164,12 +111,6 @@ macro_rules! statements {
                 " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash ORDER BY 1, 2 ON CONFLICT DO NOTHING ",
                 "RETURNING article_id"
             ),
-            // An article whose time was changed moves in all its categories, not only in those of this batch.
-            move_categories: concat!(
-                "UPDATE article_categories SET published_at = (SELECT published_at FROM articles WHERE id = article_id) ",
-                "WHERE article_id IN (SELECT a.id FROM ", $pairs, " CROSS JOIN articles a WHERE a.source = $2 AND a.url_hash = i.url_hash) ",
-                "AND published_at <> (SELECT published_at FROM articles WHERE id = article_id)"
-            ),
             // The first step of a batch: who asks the same question for the first time as well waits here, and then is second.
             first: "INSERT INTO questions (source, category, asked_at, outcome, ask_again_at) VALUES ($1, $2, $3, $4, $5) \
                 ON CONFLICT (source, category) DO NOTHING",
@@ -186,30 +127,13 @@ macro_rules! statements {
             // As many at a time as a batch may have brought, and some.
             trim: "DELETE FROM articles WHERE id IN \
                 (SELECT id FROM articles WHERE source = $1 ORDER BY published_at DESC, id DESC LIMIT 1000 OFFSET $2)",
-            page: concat!(
-                "SELECT ", article_columns!($object, $array), of_sources!($names), unless_duplicate!($names, "$6"),
-                " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
-            ),
-            page_of_category: concat!(
-                "SELECT ", article_columns!($object, $array), " FROM (SELECT f.article_id", of_category!($names),
-                unless_duplicate_in_category!($names, "$6"),
-                " AND (f.published_at, f.article_id) < ($3, $4) ORDER BY f.published_at DESC, f.article_id DESC LIMIT $5) p ",
-                "JOIN articles a ON a.id = p.article_id ORDER BY a.published_at DESC, a.id DESC"
-            ),
-            // As far as $4: counting everything would read everything, for a number that nobody needs exactly.
-            total: concat!(
-                "SELECT count(*) FROM (SELECT 1", of_sources!($names), unless_duplicate!($names, "$3"), " LIMIT $4) counted"
-            ),
-            total_of_category: concat!(
-                "SELECT count(*) FROM (SELECT 1", of_category!($names), unless_duplicate_in_category!($names, "$3"),
-                " LIMIT $4) counted"
-            ),
+            // Stories are looked for one at a time (see `lists`).
             selected: concat!(
                 "SELECT ", article_columns!($object, $array), of_sources!($names),
                 " AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category IN (", $words, ")))",
                 " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
-                "AND ", is_selected!($names, $words), ") AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
-                "AND (r.published_at, r.id) < (a.published_at, a.id) AND ", is_selected!($names, $words), ")))",
+                "AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0) AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
+                "AND (r.published_at, r.id) < (a.published_at, a.id) AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0)))",
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
             columns: article_columns!($object, $array),
@@ -259,49 +183,36 @@ pub(super) static SQLITE: Statements = statements! {
     take_turns: "SELECT 1",
 };
 
+/// How SQLite goes about a statement, in an empty database.
+#[cfg(test)]
+pub(crate) async fn plan_on_sqlite(statement: &str) -> String {
+    use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+    let database = SqliteConnection::connect("sqlite::memory:").await;
+    let mut database = database.expect("a database");
+    let schemas = [
+        include_str!("../../../migrations/sqlite/0001_articles.sql"),
+        include_str!("../../../migrations/sqlite/0002_search.sql"),
+        include_str!("../../../migrations/sqlite/0009_lists.sql"),
+    ];
+    for schema in schemas {
+        let made = sqlx::raw_sql(schema).execute(&mut database).await;
+        made.expect("the schema");
+    }
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let steps = sqlx::query(explain).fetch_all(&mut database).await;
+    let steps = steps.expect("a plan");
+    let details: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+    details.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::SQLITE;
-    use sqlx::{Connection, Row, SqliteConnection};
-
-    async fn plan(statement: &'static str) -> String {
-        let mut database = SqliteConnection::connect("sqlite::memory:")
-            .await
-            .expect("a database");
-        let schemas = [
-            include_str!("../../../migrations/sqlite/0001_articles.sql"),
-            include_str!("../../../migrations/sqlite/0002_search.sql"),
-        ];
-        for schema in schemas {
-            let made = sqlx::raw_sql(schema).execute(&mut database).await;
-            made.expect("the schema");
-        }
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-        let steps = sqlx::query(explain)
-            .bind("[]")
-            .bind("a")
-            .fetch_all(&mut database)
-            .await;
-        let steps = steps.expect("a plan");
-        let details: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
-        details.join("\n")
-    }
+    use super::{SQLITE, plan_on_sqlite};
 
     #[tokio::test]
     async fn sqlite_looks_the_articles_of_a_batch_up_by_their_hash() {
-        for statement in [SQLITE.add_categories, SQLITE.move_categories] {
-            let plan = plan(statement).await;
-            let by_hash = "INDEX articles_source_url_hash_key (source=? AND url_hash=?)";
-            assert!(plan.contains(by_hash), "{plan}");
-        }
-    }
-
-    #[tokio::test]
-    async fn sqlite_reads_a_page_of_a_category_as_one_stretch_of_an_index() {
-        for statement in [SQLITE.page_of_category, SQLITE.total_of_category] {
-            let plan = plan(statement).await;
-            let stretch = "f USING COVERING INDEX article_categories_newest_idx (category=?";
-            assert!(plan.contains(stretch), "{plan}");
-        }
+        let plan = plan_on_sqlite(SQLITE.add_categories).await;
+        let by_hash = "INDEX articles_source_url_hash_key (source=? AND url_hash=?)";
+        assert!(plan.contains(by_hash), "{plan}");
     }
 }

@@ -4,12 +4,12 @@
 //! | --- | --- | --- |
 //! | `feed.sources` | list of sources' names | only these; none or empty: all |
 //! | `feed.categories` | list of categories | only articles in one of these; none or empty: all |
-//! | `feed.languages` | list of language codes | only these, and articles of which the language is not known; none or empty: all |
+//! | `feed.languages` | list of language codes (`de`, `DE-at` and `deu` are one) | only these, and articles of which the language is not known; none or empty: all |
 //! | `feed.muted_words` | list of words or phrases | no article with one of them in its title or description |
 //!
 //! A value of another shape is refused when it is set; where one is stored nevertheless, it asks nothing.
 
-use crate::article::Category;
+use crate::article::{Category, language_named};
 use serde_json::{Map, Value};
 
 const SOURCES: &str = "feed.sources";
@@ -27,7 +27,7 @@ const ENTRY_CHARS_MAX: usize = 100;
 pub struct Wishes {
     pub sources: Vec<String>,
     pub categories: Vec<Category>,
-    /// Lower case.
+    /// As articles have them: two letters, whatever region or script was named with them.
     pub languages: Vec<String>,
     /// Folded as texts are before they are compared.
     pub muted_words: Vec<String>,
@@ -50,7 +50,7 @@ impl Wishes {
                 .collect(),
             languages: list(LANGUAGES)
                 .iter()
-                .map(|code| code.to_lowercase())
+                .filter_map(|word| language_named(word))
                 .collect(),
             muted_words: list(MUTED_WORDS).iter().map(|word| folded(word)).collect(),
         }
@@ -69,7 +69,7 @@ impl Wishes {
         let entries = entries(value)?;
         let fits: fn(&str) -> bool = match key {
             CATEGORIES => |word| word.parse::<Category>().is_ok(),
-            LANGUAGES => is_language,
+            LANGUAGES => |word| language_named(word).is_some(),
             MUTED_WORDS => |word| !folded(word).is_empty(),
             _ => |_| true,
         };
@@ -101,13 +101,6 @@ fn entries(value: &Value) -> Result<Vec<String>, String> {
             .then(|| text.to_owned())
     });
     texts.collect::<Option<Vec<_>>>().ok_or_else(fault)
-}
-
-fn is_language(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (2..=12).contains(&text.len())
-        && text.bytes().all(plain)
-        && text.bytes().take(2).all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Whether one of the words, as `Wishes` holds them, stands in one of the texts: as whole words, whatever their case.

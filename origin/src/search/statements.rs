@@ -38,8 +38,9 @@ fn postgres(filters: &Filters) -> String {
         conditions("a", filters, sources),
         conditions("r", filters, sources),
     );
-    let unless_duplicate =
-        unless_duplicate(filters, "r.search @@ (SELECT exact FROM asked)", &shown);
+    let is_found =
+        format!("r.search @@ (SELECT exact FROM asked) AND r.published_at >= $14{shown}");
+    let unless_duplicate = unless_duplicate(filters, &is_found);
     // Of everybody's articles alone, in the very words in which the index leaves the others out.
     let (filtered, shared) = (in_index(filters), not_personal!("a.source"));
     format!(
@@ -83,23 +84,25 @@ fn sqlite(filters: &Filters) -> String {
     );
     let has_the_words =
         "r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2)";
-    let unless_duplicate = unless_duplicate(filters, has_the_words, &shown);
-    // bm25 is the smaller the better.
+    // Found by its story, and by no index on anything else: that of a language would be gone through for each match.
+    let is_found = format!("({has_the_words} AND r.published_at >= $14{shown}) IS TRUE");
+    let unless_duplicate = unless_duplicate(filters, &is_found);
+    // A cross join, because SQLite takes the tables of one in the order in which they stand: left to itself it goes through all
+    // articles of a language and looks each up among the matches. bm25 is the smaller the better.
     format!(
         "SELECT a.id, a.published_at, -bm25(articles_search, 10.0, 4.0, 1.0) AS rank \
-         FROM articles_search JOIN articles a ON a.id = articles_search.rowid \
-         WHERE articles_search MATCH $2 AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8)\
+         FROM articles_search CROSS JOIN articles a \
+         WHERE articles_search MATCH $2 AND a.id = articles_search.rowid AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8)\
          {own}{unless_duplicate} ORDER BY a.published_at DESC, a.id DESC LIMIT $4"
     )
 }
 
 /// Leaves out what tells the story of an earlier match: of the article that stands for the story, or, where that one is no match,
 /// of another one that points at it. So of each story the earliest match is found, and no other.
-fn unless_duplicate(filters: &Filters, has_the_words: &str, shown: &str) -> String {
+fn unless_duplicate(filters: &Filters, is_found: &str) -> String {
     if filters.duplicates {
         return String::new();
     }
-    let is_found = format!("{has_the_words} AND r.published_at >= $14{shown}");
     format!(
         " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND {is_found}) \
          AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of \
@@ -166,6 +169,24 @@ pub(super) fn marks(dialect: Dialect) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn sqlite_begins_with_the_matches_whatever_the_filters() {
+        let all = Filters {
+            sources: vec!["a".to_owned(), "b".to_owned()],
+            ..Filters::default()
+        };
+        let language = Some("is".to_owned());
+        for filters in [all.clone(), Filters { language, ..all }] {
+            let plan = crate::articles::plan_on_sqlite(&sqlite(&filters)).await;
+            assert!(plan.starts_with("SCAN articles_search"), "{plan}");
+            let mut others = plan.lines().filter(|step| step.starts_with("SEARCH"));
+            let by_key = |step: &str| {
+                step.contains("PRIMARY KEY") || step.contains("articles_duplicates_idx")
+            };
+            assert!(others.all(by_key), "{plan}");
+        }
+    }
 
     #[test]
     fn weeks_begin_with_the_year_2000_and_what_lies_before_is_in_the_first() {

@@ -4,7 +4,7 @@ use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::news::{article, noon};
 use chrono::TimeDelta;
 use larder_origin::article::{Category, NewArticle};
-use larder_origin::articles::{Answer, Article, Articles, Page, PageQuery, TOTAL_MAX};
+use larder_origin::articles::{Answer, Article, Articles, Filters, Page, PageQuery, TOTAL_MAX};
 use larder_origin::database::DatabaseError;
 
 on_both_databases!(
@@ -64,9 +64,12 @@ async fn page_of(articles: &Articles, sources: &[&str], category: Option<Categor
     let sources = sources.iter().map(|source| (*source).to_owned()).collect();
     articles
         .page(&PageQuery {
-            sources,
-            category,
-            duplicates: true,
+            filters: Filters {
+                sources,
+                category,
+                duplicates: true,
+                ..Filters::default()
+            },
             after: None,
             limit: 100,
         })
@@ -365,9 +368,12 @@ async fn a_changed_time_moves_an_article_in_every_category(database: TestDatabas
         .collect();
     assert_eq!(titles, ["About moves", "About stays"]);
     let first_page = PageQuery {
-        sources: vec!["a".to_owned()],
-        category: Some(Category::Science),
-        duplicates: true,
+        filters: Filters {
+            sources: vec!["a".to_owned()],
+            category: Some(Category::Science),
+            duplicates: true,
+            ..Filters::default()
+        },
         after: None,
         limit: 1,
     };

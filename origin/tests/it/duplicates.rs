@@ -6,8 +6,8 @@ use crate::support::news::{Act, Script, article, noon};
 use crate::support::origin::TestOrigin;
 use chrono::TimeDelta;
 use larder_origin::article::{CanonicalUrl, Category, NewArticle};
-use larder_origin::articles::{Answer, Article, Articles, PageQuery, Selection};
-use larder_origin::search::{Filters, Order, Question, Search, Terms};
+use larder_origin::articles::{Answer, Article, Articles, Filters, PageQuery, Selection};
+use larder_origin::search::{Order, Question, Search, Terms};
 use std::collections::BTreeMap;
 
 on_both_databases!(
@@ -54,9 +54,11 @@ async fn store(articles: &Articles, source: &str, batch: &[NewArticle]) {
 /// All articles of these sources by source and title.
 async fn all(articles: &Articles, sources: &[&str]) -> Vec<Article> {
     let query = PageQuery {
-        sources: sources.iter().map(|source| (*source).to_owned()).collect(),
-        category: None,
-        duplicates: true,
+        filters: Filters {
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            duplicates: true,
+            ..Filters::default()
+        },
         after: None,
         limit: 100,
     };
@@ -429,9 +431,11 @@ async fn a_story_whose_first_article_is_not_in_the_answer_is_shown_once(database
     let sources: Vec<String> = ["a", "b"].map(str::to_owned).into();
     for category in [None, Some(Category::General)] {
         let query = PageQuery {
-            sources: sources.clone(),
-            category,
-            duplicates: false,
+            filters: Filters {
+                sources: sources.clone(),
+                category,
+                ..Filters::default()
+            },
             after: None,
             limit: 100,
         };

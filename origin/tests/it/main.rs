@@ -7,6 +7,7 @@ mod board;
 mod cached;
 mod duplicates;
 mod env_example;
+mod filters;
 mod ingest;
 mod kept_apart;
 mod limits;

@@ -2,12 +2,11 @@
 
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::http::get;
-use crate::support::news::{Act, Script, article, noon};
+use crate::support::news::{Act, Script, article, noon, titles};
 use crate::support::origin::TestOrigin;
 use chrono::TimeDelta;
 use larder_origin::article::{Category, NewArticle};
 use larder_origin::articles::Answer;
-use serde_json::Value;
 
 on_both_databases!(
     pages_hold_every_article_once_in_order_while_newer_ones_are_added,
@@ -17,14 +16,6 @@ on_both_databases!(
 
 async fn origin(database: TestDatabase, batch: Vec<NewArticle>) -> TestOrigin {
     TestOrigin::with(database, &[Script::new("a", Act::Give(batch))], &[]).await
-}
-
-fn titles(page: &Value) -> Vec<String> {
-    let articles = page["articles"].as_array().expect("articles");
-    articles
-        .iter()
-        .map(|article| article["title"].as_str().expect("a title").to_owned())
-        .collect()
 }
 
 async fn read_all(

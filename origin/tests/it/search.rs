@@ -2,7 +2,7 @@
 
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::http::{Reply, get};
-use crate::support::news::{Act, Script, article, noon};
+use crate::support::news::{Act, Script, article, noon, titles};
 use crate::support::origin::TestOrigin;
 use chrono::TimeDelta;
 use larder_origin::article::{Category, NewArticle};
@@ -54,14 +54,6 @@ async fn found(origin: &TestOrigin, q: &str, rest: &str) -> Vec<String> {
     let reply = search(origin, q, rest).await;
     assert_eq!(reply.status, 200, "{q:?}: {:?}", reply.body);
     titles(&reply.json())
-}
-
-fn titles(page: &Value) -> Vec<String> {
-    let articles = page["articles"].as_array().expect("articles");
-    articles
-        .iter()
-        .map(|article| article["title"].as_str().expect("a title").to_owned())
-        .collect()
 }
 
 async fn words_are_found_in_title_description_and_content_in_that_order(database: TestDatabase) {

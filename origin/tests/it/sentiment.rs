@@ -5,7 +5,7 @@ use crate::support::news::{article, noon};
 use crate::support::until;
 use chrono::TimeDelta;
 use larder_origin::article::NewArticle;
-use larder_origin::articles::{Answer, Article, Articles, PageQuery};
+use larder_origin::articles::{Answer, Article, Articles, Filters, PageQuery};
 use larder_origin::sentiment::{Label, Lexicon, ModelName, Score, ScoreError, Scorer, Text};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -96,9 +96,11 @@ async fn store(articles: &Articles, batch: &[NewArticle]) {
 
 async fn all(articles: &Articles) -> Vec<Article> {
     let query = PageQuery {
-        sources: vec!["a".to_owned()],
-        category: None,
-        duplicates: true,
+        filters: Filters {
+            sources: vec!["a".to_owned()],
+            duplicates: true,
+            ..Filters::default()
+        },
         after: None,
         limit: 1_000,
     };

@@ -8,12 +8,30 @@ use url::form_urlencoded::{Serializer, parse};
 /// As many articles as a page of the API has by default.
 const CURSOR: &str = "cursor";
 
+/// Those in which much is written; any other one can be asked for by its code.
+const LANGUAGES: &[(&str, &str)] = &[
+    ("ar", "Arabic"),
+    ("zh", "Chinese"),
+    ("nl", "Dutch"),
+    ("en", "English"),
+    ("fr", "French"),
+    ("de", "German"),
+    ("it", "Italian"),
+    ("ja", "Japanese"),
+    ("pl", "Polish"),
+    ("pt", "Portuguese"),
+    ("ru", "Russian"),
+    ("es", "Spanish"),
+];
+
 /// What was asked of the front page. Fields that a form left empty were not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) q: String,
     pub(super) category: String,
     pub(super) source: String,
+    pub(super) language: String,
+    pub(super) sentiment: String,
     /// All parameters but the cursor, and the cursor.
     others: Vec<(String, String)>,
     cursor: Option<String>,
@@ -30,6 +48,8 @@ impl Question {
                 "q" => question.q = value.clone().into_owned(),
                 "category" => question.category = value.clone().into_owned(),
                 "source" => question.source = value.clone().into_owned(),
+                "language" => question.language = value.clone().into_owned(),
+                "sentiment" => question.sentiment = value.clone().into_owned(),
                 _ => {}
             }
             if name == CURSOR && question.cursor.is_none() {
@@ -62,6 +82,18 @@ impl Question {
 
     pub(super) fn page_after(&self, cursor: &str) -> String {
         self.page(Some(cursor))
+    }
+
+    /// The languages to choose from: the usual ones, and the one that was asked for.
+    pub(super) fn languages(&self) -> Vec<(String, String)> {
+        let usual = LANGUAGES.iter();
+        let mut all: Vec<_> = usual
+            .map(|(code, name)| ((*code).to_owned(), (*name).to_owned()))
+            .collect();
+        if !self.language.is_empty() && all.iter().all(|(code, _)| *code != self.language) {
+            all.push((self.language.clone(), self.language.clone()));
+        }
+        all
     }
 
     /// What the page is headed by.
@@ -191,6 +223,18 @@ mod tests {
         assert_eq!(question.first_page(), "/?category=sports");
         assert_eq!(question.page_after("x y"), "/?category=sports&cursor=x+y");
         assert_eq!(question.heading(), "News in sports");
+    }
+
+    #[test]
+    fn a_language_that_is_asked_for_can_be_chosen() {
+        let codes = |query: &str| -> Vec<String> {
+            let languages = Question::read(Some(query)).languages();
+            languages.into_iter().map(|(code, _)| code).collect()
+        };
+        let (usual, named) = (codes(""), codes("language=de"));
+        assert_eq!(usual, named);
+        assert_eq!(codes("language=is").last().map(String::as_str), Some("is"));
+        assert_eq!(codes("language=is").len(), usual.len() + 1);
     }
 
     #[test]

@@ -1,28 +1,12 @@
 //! What a client asks of `/search`. The question itself may be any text; everything else is known, given once and sensible, or
 //! the answer names all that is not.
 
-use super::cursor::{self, CursorFault, Rest};
-use super::{category_word, order_word};
-use crate::api::params::{Given, LIMIT_DEFAULT, ParameterFault, category, echo, limit, source};
-use crate::article::Category;
+use super::cursor::{self, Rest};
+use super::order_word;
+use crate::api::filters::{self, FilterParams};
+use crate::api::params::{Given, LIMIT_DEFAULT, ParameterFault, echo, limit};
 use crate::search::{Order, Terms};
-use crate::sentiment::Label;
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use url::form_urlencoded::Serializer;
-
-const NAMES: &[&str] = &[
-    "q",
-    "source",
-    "category",
-    "language",
-    "sentiment",
-    "from",
-    "to",
-    "sort",
-    "duplicates",
-    "limit",
-    "cursor",
-];
 
 /// The parameters of a search.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,14 +14,8 @@ pub(super) struct Asked {
     /// As it was typed, for links.
     pub(super) q: String,
     pub(super) terms: Terms,
-    pub(super) source: Option<String>,
-    pub(super) category: Option<Category>,
-    pub(super) language: Option<String>,
-    pub(super) sentiment: Option<Label>,
-    pub(super) since: Option<DateTime<Utc>>,
-    pub(super) until: Option<DateTime<Utc>>,
+    pub(super) filters: FilterParams,
     pub(super) order: Order,
-    pub(super) duplicates: bool,
     pub(super) limit: u16,
     pub(super) rest: Option<Rest>,
 }
@@ -48,7 +26,8 @@ pub(super) fn read(
     sources: &[&str],
     key: &[u8],
 ) -> Result<Asked, Vec<ParameterFault>> {
-    let mut given = Given::new(query, NAMES);
+    let names = [&["q"], filters::NAMES, &["sort", "limit", "cursor"]].concat();
+    let mut given = Given::new(query, &names);
     let q = given.read("q", |text| Ok(text.to_owned()));
     if q.is_none() {
         given.note("q", "must be given: what to search for".to_owned());
@@ -57,26 +36,14 @@ pub(super) fn read(
     let mut asked = Asked {
         terms: Terms::parse(&q),
         q,
-        source: given.read("source", |text| source(text, sources)),
-        category: given.read("category", category),
-        language: given.read("language", language),
-        sentiment: given.read("sentiment", sentiment),
-        since: given.read("from", since),
-        until: given.read("to", until),
+        filters: FilterParams::read(&mut given, sources),
         order: given.read("sort", order).unwrap_or(Order::Relevance),
-        duplicates: given.read("duplicates", duplicates).unwrap_or(false),
         limit: given.read("limit", limit).unwrap_or(LIMIT_DEFAULT),
         rest: None,
     };
     let identity = asked.identity();
     asked.rest = given.read("cursor", |text| {
-        cursor::decode(key, &identity, text).map_err(|fault| match fault {
-            CursorFault::Malformed => "must be what an earlier answer gave as next".to_owned(),
-            CursorFault::OtherQuestion => {
-                "belongs to another search: only limit may differ from the request that gave it"
-                    .to_owned()
-            }
-        })
+        cursor::decode(key, &identity, text).map_err(|fault| fault.detail("search", "limit"))
     });
     given.finish(asked)
 }
@@ -84,82 +51,34 @@ pub(super) fn read(
 impl Asked {
     /// What a cursor belongs to: everything but the size of pages.
     pub(super) fn identity(&self) -> String {
-        let time =
-            |time: Option<DateTime<Utc>>| time.map_or(i64::MIN, |time| time.timestamp_micros());
-        format!(
-            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
-            self.terms,
-            self.source.as_deref().unwrap_or(""),
-            category_word(self.category),
-            self.language.as_deref().unwrap_or(""),
-            self.sentiment.map_or("", Label::as_str),
-            time(self.since),
-            time(self.until),
-            order_word(self.order),
-            self.duplicates,
-        )
+        let (filters, order) = (self.filters.identity(), order_word(self.order));
+        format!("{}\n{filters}\n{order}", self.terms)
     }
 
     /// The `Link` to the next page (RFC 8288), relative to the request's own address.
     pub(super) fn link(&self, cursor: &str) -> String {
         let mut query = Serializer::new(String::new());
         query.append_pair("q", &self.q);
-        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+        let mut pairs = self.filters.pairs();
         let optional = [
-            ("source", self.source.clone()),
-            (
-                "category",
-                self.category.map(|category| category.as_str().to_owned()),
-            ),
-            ("language", self.language.clone()),
-            (
-                "sentiment",
-                self.sentiment.map(|label| label.as_str().to_owned()),
-            ),
-            ("from", self.since.map(time)),
-            ("to", self.until.map(time)),
             (
                 "sort",
                 (self.order != Order::Relevance).then(|| order_word(self.order).to_owned()),
             ),
-            ("duplicates", self.duplicates.then(|| "show".to_owned())),
             (
                 "limit",
                 (self.limit != LIMIT_DEFAULT).then(|| self.limit.to_string()),
             ),
         ];
-        for (name, value) in optional {
-            if let Some(value) = value {
-                query.append_pair(name, &value);
-            }
-        }
+        pairs.extend(
+            optional
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        query.extend_pairs(pairs);
         query.append_pair("cursor", cursor);
         format!("</search?{}>; rel=\"next\"", query.finish())
     }
-}
-
-fn language(text: &str) -> Result<String, String> {
-    let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_lowercase());
-    if plain {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "must be two small letters, as in en or de, not {:?}",
-            echo(text)
-        ))
-    }
-}
-
-fn sentiment(text: &str) -> Result<Label, String> {
-    Label::ALL
-        .into_iter()
-        .find(|label| label.as_str() == text)
-        .ok_or_else(|| {
-            format!(
-                "must be one of positive, neutral, negative, not {:?}",
-                echo(text)
-            )
-        })
 }
 
 fn order(text: &str) -> Result<Order, String> {
@@ -167,47 +86,6 @@ fn order(text: &str) -> Result<Order, String> {
         .into_iter()
         .find(|order| order_word(*order) == text)
         .ok_or_else(|| format!("must be relevance or newest, not {:?}", echo(text)))
-}
-
-fn duplicates(text: &str) -> Result<bool, String> {
-    match text {
-        "show" => Ok(true),
-        "hide" => Ok(false),
-        _ => Err(format!("must be hide or show, not {:?}", echo(text))),
-    }
-}
-
-fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    match day(text) {
-        Some(day) => Ok(day.and_time(NaiveTime::MIN).and_utc()),
-        None => instant(text),
-    }
-}
-
-/// A day means the whole of it; an instant is the first that doesn't count.
-fn until(text: &str) -> Result<DateTime<Utc>, String> {
-    match day(text).map(|day| day.checked_add_days(Days::new(1)).unwrap_or(day)) {
-        Some(day) => Ok(day.and_time(NaiveTime::MIN).and_utc()),
-        None => instant(text),
-    }
-}
-
-fn day(text: &str) -> Option<NaiveDate> {
-    (text.len() == 10)
-        .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
-        .flatten()
-}
-
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    // In a query a plus stands for a blank, and is often forgotten to be escaped.
-    DateTime::parse_from_rfc3339(&text.replace(' ', "+"))
-        .map(|time| time.to_utc())
-        .map_err(|_| {
-            format!(
-                "must be a day or a time in UTC, as in 2026-01-31 or 2026-01-31T12:00:00Z, not {:?}",
-                echo(text)
-            )
-        })
 }
 
 #[cfg(test)]
@@ -243,20 +121,6 @@ mod tests {
                 "z"
             ]
         );
-    }
-
-    #[test]
-    fn a_day_is_whole_and_an_instant_is_exact() {
-        let time = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
-        assert_eq!(since("2026-01-31"), Ok(time("2026-01-31T00:00:00Z")));
-        assert_eq!(until("2026-01-31"), Ok(time("2026-02-01T00:00:00Z")));
-        assert_eq!(
-            until("2026-01-31T10:00:00 01:00"),
-            Ok(time("2026-01-31T09:00:00Z"))
-        );
-        for text in ["", "today", "2026-1-1", "2026-02-30", "99999999999"] {
-            assert!(since(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use larder_origin::article::{CanonicalUrl, Category, NewArticle};
 use larder_origin::discipline::Purpose;
 use larder_origin::source::{Batch, Query, Source, SourceError};
+use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
@@ -32,6 +33,15 @@ pub(crate) fn article(path: &str, seconds: i64) -> NewArticle {
         published_at_estimated: false,
         categories: vec![Category::General],
     }
+}
+
+/// The titles of a page of articles, as it was answered.
+pub(crate) fn titles(page: &Value) -> Vec<String> {
+    let articles = page["articles"].as_array().expect("articles");
+    articles
+        .iter()
+        .map(|article| article["title"].as_str().expect("a title").to_owned())
+        .collect()
 }
 
 /// What a scripted source does when it is asked.

@@ -1,20 +1,34 @@
 //! The key by which cursors are signed, made at random once and kept in the database: so every replica knows it, a restart doesn't
 //! void the cursors that are out, and nobody has to set it.
 
-use super::Search;
-use crate::database::{DatabaseError, on_pool, within};
+use crate::database::{Database, DatabaseError, on_pool, within};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use tokio::sync::OnceCell;
 
 const NAME: &str = "cursors";
 const KEY_BYTES: usize = 32;
 const MAKE: &str = "INSERT INTO shared_keys (name, key) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 const READ: &str = "SELECT key FROM shared_keys WHERE name = $1";
 
-impl Search {
+/// The key, read when it is first asked for.
+#[derive(Debug)]
+pub struct CursorKey {
+    database: Database,
+    key: OnceCell<Vec<u8>>,
+}
+
+impl CursorKey {
+    pub fn new(database: &Database) -> Self {
+        Self {
+            database: database.clone(),
+            key: OnceCell::new(),
+        }
+    }
+
     /// The key; whoever asks first makes it.
-    pub async fn cursor_key(&self) -> Result<&[u8], DatabaseError> {
-        let key = self.cursor_key.get_or_try_init(|| self.read_or_make());
+    pub async fn get(&self) -> Result<&[u8], DatabaseError> {
+        let key = self.key.get_or_try_init(|| self.read_or_make());
         Ok(key.await?)
     }
 
