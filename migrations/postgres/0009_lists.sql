@@ -48,6 +48,8 @@ DELETE FROM article_sentiments s WHERE EXISTS (SELECT 1 FROM article_sentiments 
 UPDATE article_sentiments s SET source = a.source, language = a.language, published_at = a.published_at
 FROM articles a WHERE a.id = s.article_id AND s.published_at IS NULL;
 
+-- What a trigger has put off would keep the indexes from being made.
+SET CONSTRAINTS ALL IMMEDIATE;
 CREATE INDEX IF NOT EXISTS articles_language_newest_idx ON articles (language, published_at DESC, id DESC, source);
 CREATE INDEX IF NOT EXISTS article_sentiments_listed_idx
     ON article_sentiments (label, published_at DESC, article_id DESC, source, language);

@@ -22,7 +22,7 @@ pub use terms::Terms;
 pub use window::{End, Order, Place, Shown};
 
 use crate::article::Category;
-use crate::articles::Filters;
+pub use crate::articles::Filters;
 use crate::articles::{Article, ArticleRow, Position};
 use crate::database::{
     Database, DatabaseError, Dialect, LAST_TIME, Pool, json, on_pool, stored_time, within,
