@@ -54,8 +54,8 @@ pub(super) fn article(
     draft.finish(Some(base), now)
 }
 
-/// The first link that is the item itself, not its comments, enclosure or edit form. A guid that is an address is a
-/// permanent link by RSS's own rule, but one that begins like an address only.
+/// The first link that is the item itself, not its comments or edit form. A guid that is an address is a permanent link by RSS's own
+/// rule, but one that begins like an address only. Of an episode without a page, its recording.
 fn link(entry: &Entry) -> Option<&str> {
     let own = |rel: Option<&str>| {
         rel.is_none_or(|rel| rel.is_empty() || rel.eq_ignore_ascii_case("alternate"))
@@ -64,10 +64,30 @@ fn link(entry: &Entry) -> Option<&str> {
         .links
         .iter()
         .find(|link| own(link.rel.as_deref()) && !link.href.trim().is_empty());
-    linked.map(|link| link.href.as_str()).or_else(|| {
+    let permanent = || {
         let id = entry.id.trim();
         (id.starts_with("https://") || id.starts_with("http://")).then_some(id)
-    })
+    };
+    linked
+        .map(|link| link.href.as_str())
+        .or_else(permanent)
+        .or_else(|| recording(entry))
+}
+
+fn recording(entry: &Entry) -> Option<&str> {
+    let contents = entry.media.iter().flat_map(|media| &media.content);
+    let recorded = contents.filter(|content| {
+        content.content_type.as_ref().is_some_and(|kind| {
+            matches!(
+                kind.ty().as_str().to_ascii_lowercase().as_str(),
+                "audio" | "video"
+            )
+        })
+    });
+    recorded
+        .filter_map(|content| content.url.as_ref())
+        .map(url::Url::as_str)
+        .next()
 }
 
 /// RSS's `<author>` is an e-mail address, often with the name behind it in parentheses; feed-rs names that person "author".

@@ -65,6 +65,17 @@ fn items_without_a_link_are_skipped_and_no_id_is_invented() {
 }
 
 #[test]
+fn an_episode_without_a_page_leads_to_its_recording() {
+    let episode = |kind: &str| {
+        rss(&format!(
+            "<item><title>One</title><guid isPermaLink='false'>ep1</guid><enclosure url='https://a.example/1' type='{kind}' length='1'/></item>"
+        ))
+    };
+    assert_eq!(episode("audio/mpeg").articles[0].url, "https://a.example/1");
+    assert_eq!(episode("image/png").skipped, 1);
+}
+
+#[test]
 fn missing_and_impossible_dates_are_estimated() {
     for date in [
         "",
