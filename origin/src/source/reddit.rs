@@ -1,7 +1,7 @@
 //! Reddit: what the configured subreddits link to, asked with the program's own token. Each subreddit is a listing of its own, paged
 //! by `after`; one that fails costs its own articles only.
 //!
-//! Left out: what is no news article (posts without a link, pictures and videos at Reddit itself, pinned posts, what is not for
+//! Left out: what is no news article (posts without a link, pictures and videos by themselves, pinned posts, what is not for
 //! all ages), and comments.
 
 use super::{Batch, ITEMS_MAX, Query, Source, SourceError, json, words};
