@@ -26,7 +26,8 @@ pub(super) struct Statements {
     pub(super) enable: &'static str,
 }
 
-/// The columns of an article as `ArticleRow` reads them. `$object` and `$array` are the functions that make JSON.
+/// The columns of an article as `ArticleRow` reads them. The others of its story stand in `also_at`, whichever of them is shown:
+/// `duplicates::links` knows how many, and who is shown otherwise when that changes. `$object` and `$array` are the functions that make JSON.
 macro_rules! article_columns {
     ($object:literal, $array:literal) => {
         concat!(
@@ -36,8 +37,8 @@ macro_rules! article_columns {
             "(SELECT CAST(", $object, "('score', s.score, 'label', s.label, 'model', s.model) AS text) ",
             "FROM article_sentiments s WHERE s.article_id = a.id ORDER BY s.scored_at DESC LIMIT 1) AS sentiment, ",
             "(SELECT CAST(", $array, "(", $object, "('id', d.id, 'source', d.source, 'outlet', d.outlet, 'url', d.url)) AS text) ",
-            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE o.duplicate_of = a.id AND ", not_personal!("o.source"), " ",
-            "ORDER BY o.published_at, o.id LIMIT 10) d) AS also_at"
+            "FROM (SELECT o.id, o.source, o.outlet, o.url FROM articles o WHERE (o.id = a.duplicate_of ",
+            "OR o.duplicate_of = coalesce(a.duplicate_of, a.id)) AND o.id <> a.id AND ", not_personal!("o.source"), " ORDER BY o.published_at, o.id LIMIT 10) d) AS also_at"
         )
     };
 }

@@ -19,6 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const FOLLOWERS_MAX: i64 = 500;
 /// Headlines of one article that are looked at, the earliest of the window first.
 const CANDIDATES_MAX: i64 = 50;
+/// Articles of the same stories that are marked as changed when one of them is shown otherwise, the earliest first.
+const TOUCHED_MAX: i64 = 500;
+/// Others of its story that an article is shown with, the earliest first.
+const ALSO_AT_MAX: usize = 10;
 /// Two headlines this much alike share two of their longest words.
 const LONGEST_WORDS: usize = 4;
 
@@ -110,6 +114,8 @@ pub(crate) async fn link(
     pairs.extend(same_headline(&changed, &candidates));
     let touched: BTreeSet<i64> = pairs
         .iter()
+        // Those of a group that was left are shown without who left it.
+        .chain(&before)
         .flat_map(|(one, other)| [*one, *other])
         .chain(ids)
         .collect();
@@ -129,7 +135,7 @@ pub(crate) async fn link(
     Ok(affected.into_iter().collect())
 }
 
-/// Marks the articles at which these point as changed, and gives them: they tell where else their story stands.
+/// Marks the other articles of these ones' stories as changed, and gives them: they tell where else their story stands.
 pub(crate) async fn touch_shown(
     connection: &mut Connection<'_>,
     dialect: Dialect,
@@ -140,14 +146,15 @@ pub(crate) async fn touch_shown(
         return Ok(Vec::new());
     }
     let (sql, ids) = (statements(dialect), json(&ids)?);
-    let shown: Vec<i64> = on_connection!(connection, c => {
-        sqlx::query_scalar(sql.shown).bind(&ids).fetch_all(&mut **c).await?
+    let others: Vec<(i64, DateTime<Utc>)> = on_connection!(connection, c => {
+        sqlx::query_as(sql.others).bind(&ids).bind(TOUCHED_MAX).fetch_all(&mut **c).await?
     });
-    let shown_json = json(&shown)?;
+    let others: Vec<i64> = others.into_iter().map(|(id, _)| id).collect();
+    let others_json = json(&others)?;
     on_connection!(connection, c => {
-        sqlx::query(sql.touch).bind(&shown_json).bind(now).execute(&mut **c).await?;
+        sqlx::query(sql.touch).bind(&others_json).bind(now).execute(&mut **c).await?;
     });
-    Ok(shown)
+    Ok(others)
 }
 
 async fn with_followers(
@@ -195,8 +202,8 @@ fn same_headline(changed: &[Changed], candidates: &[Candidate]) -> Vec<(i64, i64
         .collect()
 }
 
-/// Whom the links changed: those that are linked otherwise, and whom they pointed at before and afterwards. An article that points
-/// where it did is not among them.
+/// Whom the links changed: those that point elsewhere now, and those that are shown with others. An article of which both stayed
+/// is not among them.
 fn affected(before: &[(i64, i64)], members: &[GroupMember], links: &[Link]) -> BTreeSet<i64> {
     let mut were: BTreeMap<i64, Option<i64>> = members
         .iter()
@@ -206,14 +213,35 @@ fn affected(before: &[(i64, i64)], members: &[GroupMember], links: &[Link]) -> B
     let mut are = were.clone();
     are.extend(before.iter().map(|(id, _)| (*id, None)));
     are.extend(links.iter().map(|link| (link.id, link.duplicate_of)));
-    let changed = are
-        .into_iter()
-        .filter_map(|(id, now)| Some((id, were.get(&id).copied()?, now)));
-    changed
-        .filter(|(_, was, now)| was != now)
-        .flat_map(|(id, was, now)| [Some(id), was, now])
-        .flatten()
+    let (were, are) = (shown(members, &were), shown(members, &are));
+    are.iter()
+        .filter(|(id, shown)| were.get(*id) != Some(shown))
+        .map(|(id, _)| *id)
         .collect()
+}
+
+/// How these are shown, when each points there: at whom, and with whom.
+fn shown(
+    members: &[GroupMember],
+    pointing: &BTreeMap<i64, Option<i64>>,
+) -> BTreeMap<i64, (Option<i64>, Vec<i64>)> {
+    let mut by_time: Vec<(DateTime<Utc>, i64)> = members
+        .iter()
+        .map(|member| (member.published_at, member.id))
+        .collect();
+    by_time.sort_unstable();
+    by_time.dedup();
+    let centre = |id: i64| pointing.get(&id).copied().flatten().unwrap_or(id);
+    let mut stories: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (_, id) in &by_time {
+        stories.entry(centre(*id)).or_default().push(*id);
+    }
+    let with_others = |(_, id): &(DateTime<Utc>, i64)| {
+        let story = stories.get(&centre(*id)).into_iter().flatten().copied();
+        let others = story.filter(|other| other != id).take(ALSO_AT_MAX);
+        (*id, (pointing.get(id).copied().flatten(), others.collect()))
+    };
+    by_time.iter().map(with_others).collect()
 }
 
 /// What has to be written so that stored groups and found pairs are stars.
@@ -313,7 +341,7 @@ struct Statements {
     groups: &'static str,
     point: &'static str,
     touch: &'static str,
-    shown: &'static str,
+    others: &'static str,
 }
 
 macro_rules! statements {
@@ -344,9 +372,11 @@ macro_rules! statements {
                 "UPDATE articles SET duplicate_of = i.duplicate_of FROM ", $links, " WHERE articles.id = i.id"
             ),
             touch: concat!("UPDATE articles SET updated_at = $2 WHERE updated_at < $2 AND id IN (", $ids, ")"),
-            shown: concat!(
-                "SELECT DISTINCT duplicate_of FROM articles WHERE duplicate_of IS NOT NULL AND ",
-                not_personal!("source"), " AND id IN (", $ids, ")"
+            others: concat!(
+                "SELECT m.id, m.published_at FROM articles x JOIN articles m ON m.id = x.duplicate_of ",
+                "WHERE x.id IN (", $ids, ") AND ", not_personal!("x.source"), " UNION ",
+                "SELECT m.id, m.published_at FROM articles x JOIN articles m ON m.duplicate_of = coalesce(x.duplicate_of, x.id) ",
+                "AND m.id <> x.id WHERE x.id IN (", $ids, ") AND ", not_personal!("x.source"), " ORDER BY 2, 1 LIMIT $2"
             ),
         }
     };
@@ -390,6 +420,50 @@ fn statements(dialect: Dialect) -> &'static Statements {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn members(pointing: &[(i64, Option<i64>)]) -> Vec<GroupMember> {
+        let member = |(id, duplicate_of): &(i64, Option<i64>)| GroupMember {
+            id: *id,
+            published_at: DateTime::UNIX_EPOCH + chrono::TimeDelta::minutes(*id),
+            duplicate_of: *duplicate_of,
+        };
+        pointing.iter().map(member).collect()
+    }
+
+    fn joined(id: i64, shown: i64) -> Link {
+        let duplicate_of = Some(shown);
+        Link { id, duplicate_of }
+    }
+
+    #[test]
+    fn all_of_a_story_are_shown_otherwise_when_one_joins_or_leaves_it() {
+        let star = [(1, None), (2, Some(1)), (3, Some(1)), (9, None)];
+        let affected = |before: &[(i64, i64)], links: &[Link]| {
+            let affected = affected(before, &members(&star), links);
+            affected.into_iter().collect::<Vec<i64>>()
+        };
+        assert_eq!(affected(&[], &[]), [0; 0]);
+        assert_eq!(affected(&[], &[joined(9, 1)]), [1, 2, 3, 9]);
+        // It pointed at the first one, and no longer does, or does again.
+        assert_eq!(affected(&[(9, 1)], &[]), [1, 2, 3, 9]);
+        assert_eq!(affected(&[(9, 1)], &[joined(9, 1)]), [0; 0]);
+    }
+
+    #[test]
+    fn who_joins_a_long_story_late_changes_nobody_else() {
+        let star: Vec<_> = (1..=20).map(|id| (id, (id > 1).then_some(1))).collect();
+        // Ten others are shown, the earliest: the eleventh of all only with those before it.
+        for (seconds, expected) in [(1, 0), (-59, 10), (-119, 20)] {
+            let mut members = members(&[star.clone(), vec![(30, None)]].concat());
+            if let Some(new) = members.last_mut() {
+                let earliest = DateTime::UNIX_EPOCH + chrono::TimeDelta::minutes(11);
+                new.published_at = earliest + chrono::TimeDelta::seconds(seconds);
+            }
+            let mut affected = affected(&[], &members, &[joined(30, 1)]);
+            assert!(affected.remove(&30));
+            assert_eq!(affected.len(), expected, "{seconds}");
+        }
+    }
 
     #[test]
     fn the_index_is_asked_for_pairs_of_the_longest_words() {

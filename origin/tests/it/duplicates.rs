@@ -26,6 +26,8 @@ on_both_databases!(
     a_batch_of_one_headline_is_linked_at_once,
     a_story_whose_first_article_is_not_in_the_answer_is_shown_once,
     what_one_reader_adds_hides_and_joins_nothing,
+    whoever_stands_in_for_a_story_tells_where_else_it_stands,
+    all_of_a_story_are_marked_as_changed_when_one_of_them_is,
 );
 
 const HEADLINE: &str = "Harbour plan to be drawn up for the northern district";
@@ -479,4 +481,126 @@ fn sources_of(articles: &[Article]) -> Vec<&str> {
         .iter()
         .map(|article| article.source.as_str())
         .collect()
+}
+
+/// By source: the sources of where else the story stands, and whether that was changed since.
+async fn told(articles: &Articles, since: i64) -> BTreeMap<String, (Vec<String>, bool)> {
+    let all = all(articles, &["a", "b", "c", "d"]).await.into_iter();
+    all.map(|article| {
+        let others = article.also_at.iter().map(|other| other.source.clone());
+        let is_changed = article.updated_at >= noon() + TimeDelta::seconds(since);
+        (article.source.clone(), (others.collect(), is_changed))
+    })
+    .collect()
+}
+
+async fn whoever_stands_in_for_a_story_tells_where_else_it_stands(database: TestDatabase) {
+    let own = NewArticle {
+        categories: vec![Category::World],
+        ..titled("first", 0, HEADLINE)
+    };
+    let copy = |source: &str, hours| NewArticle {
+        categories: vec![Category::Sports],
+        ..titled(source, hours, HEADLINE)
+    };
+    let sources = [
+        Script::without_categories("a", Act::Give(vec![own])),
+        Script::without_categories("b", Act::Give(vec![copy("b", 1)])),
+        Script::without_categories("c", Act::Give(vec![copy("c", 2)])),
+    ];
+    let origin = TestOrigin::with(database, &sources, &[]).await;
+    for (target, shown, others) in [
+        ("/articles", "a", ["b", "c"]),
+        ("/articles?category=sports", "b", ["a", "c"]),
+        ("/articles?source=c", "c", ["a", "b"]),
+        ("/search?q=harbour&category=sports", "b", ["a", "c"]),
+        ("/articles?category=world", "a", ["b", "c"]),
+    ] {
+        let page = get(origin.address, target).await.json();
+        let list = page["articles"].as_array().expect("articles");
+        assert_eq!(list.len(), 1, "{target}: {page}");
+        assert_eq!(list[0]["source"], shown, "{target}");
+        let also: Vec<&str> = list[0]["also_at"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|other| other["source"].as_str())
+            .collect();
+        assert_eq!(also, others, "{target}");
+        let alone = get(origin.address, &format!("/articles/{}", list[0]["id"])).await;
+        assert_eq!(alone.json()["also_at"], list[0]["also_at"], "{target}");
+    }
+}
+
+async fn all_of_a_story_are_marked_as_changed_when_one_of_them_is(database: TestDatabase) {
+    let articles = database.articles().await;
+    let at = async |source: &str, seconds: i64, article: NewArticle| {
+        let now = noon() + TimeDelta::seconds(seconds);
+        let answer = Answer {
+            source,
+            category: None,
+            outcome: "ok",
+            by_category: true,
+            articles: &[article],
+            asked_at: now,
+            stored_at: now,
+            ask_again_at: now,
+        };
+        articles.store(&answer).await.expect("stored");
+    };
+    for (hours, source) in [0, 1, 2].into_iter().zip(["a", "b", "c"]) {
+        at(source, 0, titled(source, hours, HEADLINE)).await;
+    }
+    let expected = |told: [(&str, &[&str], bool); 4]| {
+        let others = |others: &[&str]| others.iter().map(|other| (*other).to_owned()).collect();
+        told.into_iter()
+            .map(|(source, also, is_changed)| (source.to_owned(), (others(also), is_changed)))
+            .collect::<BTreeMap<String, (Vec<String>, bool)>>()
+    };
+    at("d", 1, titled("d", 3, HEADLINE)).await;
+    let all = expected([
+        ("a", &["b", "c", "d"], true),
+        ("b", &["a", "c", "d"], true),
+        ("c", &["a", "b", "d"], true),
+        ("d", &["a", "b", "c"], true),
+    ]);
+    assert_eq!(told(&articles, 1).await, all, "one joins");
+    // Under another address, which the others show.
+    let mut moved = titled("d", 3, HEADLINE);
+    moved.url = "https://news.example/d?utm_source=x".to_owned();
+    at("d", 2, moved).await;
+    assert_eq!(told(&articles, 2).await, all, "one stands elsewhere");
+    at(
+        "d",
+        3,
+        titled(
+            "d",
+            3,
+            "Ferry line to the islands closes after a hundred years",
+        ),
+    )
+    .await;
+    let without = expected([
+        ("a", &["b", "c"], true),
+        ("b", &["a", "c"], true),
+        ("c", &["a", "b"], true),
+        ("d", &[], true),
+    ]);
+    assert_eq!(told(&articles, 3).await, without, "one leaves");
+    let mut alone = titled(
+        "d",
+        3,
+        "Ferry line to the islands closes after a hundred years",
+    );
+    alone.description = Some("Another description".to_owned());
+    at("d", 4, alone).await;
+    let mut last = without.clone();
+    for (source, (_, is_changed)) in &mut last {
+        *is_changed = source == "d";
+    }
+    assert_eq!(
+        told(&articles, 4).await,
+        last,
+        "one that is another story changes"
+    );
 }
