@@ -63,6 +63,19 @@ for (const [how, options] of [['with scripts', {}], ['without scripts', WITHOUT_
     assert.match(await first.locator('h2 a').getAttribute('href'), /^https?:/);
   }, options);
 
+  await check(`language and tone narrow the news, ${how}`, async (page) => {
+    await page.goto('/');
+    await page.getByLabel('Language').selectOption('en');
+    await page.getByLabel('Tone').selectOption('negative');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.waitForURL(/[?&]language=en&sentiment=negative/);
+    await page.locator('#news .tone').first().waitFor();
+    for (const tone of await page.locator('#news .tone').allTextContents()) assert.equal(tone, 'negative');
+    assert.equal(await page.locator('#news .tone').count(), (await headlines(page)).length);
+    assert.equal(await page.getByLabel('Language').inputValue(), 'en');
+    assert.equal(await page.getByLabel('Tone').inputValue(), 'negative');
+  }, options);
+
   await check(`a category narrows the news, and pages lead on to all of it, ${how}`, async (page) => {
     await page.goto('/');
     const all = new Set();
@@ -257,7 +270,7 @@ await check('everything is reached by keyboard, and focus is seen', async (page)
   assert.equal(await page.evaluate(() => document.activeElement.id), 'q');
   const width = await page.evaluate(() => parseFloat(getComputedStyle(document.activeElement).outlineWidth));
   assert.ok(width >= 2, 'focus has an outline');
-  for (const id of ['category', 'source']) {
+  for (const id of ['category', 'source', 'language', 'sentiment']) {
     await page.keyboard.press('Tab');
     assert.equal(await page.evaluate(() => document.activeElement.id), id);
   }
