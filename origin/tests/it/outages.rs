@@ -235,7 +235,7 @@ impl Behind {
         let (list, one, search, post) = tokio::join!(
             get(address, "/articles"),
             get(address, "/articles/1"),
-            get(address, "/search?q=about"),
+            get(address, "/search?q=description"),
             self.post(),
         );
         let took = begun.elapsed();
@@ -285,7 +285,12 @@ async fn a_database_that_is_slow_is_waited_for() {
         bytes_max: 16 * 1024,
     });
     let address = behind.origin.address;
-    for path in ["/articles", "/articles/1", "/search?q=about", "/sources"] {
+    for path in [
+        "/articles",
+        "/articles/1",
+        "/search?q=description",
+        "/sources",
+    ] {
         assert_eq!(get(address, path).await.status, 200, "{path}");
     }
     behind.all_is_well_again().await;
