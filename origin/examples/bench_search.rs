@@ -1,7 +1,7 @@
 //! What does a search cost among a million articles? Fills a private PostgreSQL in a temporary folder with generated articles and
 //! prints, for questions of every kind, how many match, median and 99th percentile of a whole page (found, ranked, read, marked)
 //! and, with `--plans`, what PostgreSQL says of finding the page's window. With `--data FOLDER`, what was generated is kept there,
-//! and found again the next time.
+//! and found again the next time; with `--unanalysed`, PostgreSQL knows nothing of them yet, as after an import.
 //!
 //! Words are drawn by Zipf's law (bent at the top, as in news), with the stop words of English between them, so that the most
 //! common word stands in every fourth article; sources, categories and languages are skewed; the rate grows over three years; one
@@ -38,16 +38,21 @@ const STOP_WORDS: &[&str] = &[
 const COLUMNS: &str = "source, outlet, title, description, content, url, url_canonical, url_hash, published_at, fetched_at, \
     updated_at, language, headline, duplicate_of, filters";
 
+/// What was counted of the tables, as though they had just been filled.
+const FORGET: &str = "DELETE FROM pg_statistic WHERE starelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'article%'); \
+    UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'article%'";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (mut articles, mut plans, mut data) = (1_000_000, false, None);
+    let (mut articles, mut plans, mut unanalysed, mut data) = (1_000_000, false, false, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--articles" => {
                 articles = arguments.next().context("how many?")?.parse()?;
             }
             "--plans" => plans = true,
+            "--unanalysed" => unanalysed = true,
             "--data" => data = Some(PathBuf::from(arguments.next().context("in which folder?")?)),
             other => bail!("cannot use {other}"),
         }
@@ -73,6 +78,9 @@ async fn main() -> anyhow::Result<()> {
     if !is_kept {
         fill(&mut connection, &words, articles).await?;
     }
+    connection
+        .execute(if unanalysed { FORGET } else { "ANALYZE" })
+        .await?;
     let (version, size): (String, String) = sqlx::query_as(
         "SELECT current_setting('server_version'), pg_size_pretty(pg_total_relation_size('articles'))",
     )

@@ -1,10 +1,14 @@
 //! The statements of the search. Those that find are put together from the filters that are asked for, out of constant parts:
 //! a filter that stands in a statement without being asked for would spoil its plan.
 //!
-//! On PostgreSQL the index (`search`, `week`, `source`, `language`) is asked for one week after the other, newest first, until there is
-//! enough: the posting list of a common word is entered only where the week's own list is. So a word that every third article
-//! has costs a few weeks' worth of it, and a rare one a descent into the index for each week. The weeks that there are come from
-//! the index on time, one look for each.
+//! On PostgreSQL the index (`search`, `week`, `source`, `language`, `filters`) is asked for one week after the other, newest first,
+//! until there is enough: the posting list of a common word is entered only where the week's own list is. So a word that every third
+//! article has costs a few weeks' worth of it, and a rare one a descent into the index for each week. The weeks that there are come
+//! from the index on time, one look for each.
+//!
+//! Which index answers what is no matter of what the planner believes: before it has counted the articles, after an import, it
+//! believes that reading all their times for each week were cheap. So each step is fenced off (`OFFSET 0`) with those conditions
+//! alone that its index is to answer.
 
 use super::Filters;
 use crate::articles::article_columns;
@@ -34,15 +38,16 @@ pub(super) fn candidates(dialect: Dialect, filters: &Filters) -> String {
 
 fn postgres(filters: &Filters) -> String {
     let sources = "SELECT jsonb_array_elements_text(CAST($3 AS jsonb))";
+    let fence = " OFFSET 0";
     let (own, shown) = (
-        conditions("a", filters, sources),
-        conditions("r", filters, sources),
+        conditions("a", filters, sources, fence),
+        conditions("r", filters, sources, fence),
     );
     let is_found =
         format!("r.search @@ (SELECT exact FROM asked) AND r.published_at >= $14{shown}");
-    let unless_duplicate = unless_duplicate(filters, &is_found);
+    let unless_duplicate = unless_duplicate(filters, &is_found, fence);
     // Of everybody's articles alone, in the very words in which the index leaves the others out.
-    let (filtered, shared) = (in_index(filters), not_personal!("a.source"));
+    let (in_index, shared) = (in_index(filters), not_personal!("o.source"));
     format!(
         "WITH RECURSIVE asked AS MATERIALIZED ( \
              SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
@@ -55,9 +60,10 @@ fn postgres(filters: &Filters) -> String {
              FROM weeks w WHERE w.week > $9), \
          candidates AS ( \
              SELECT f.id, f.published_at FROM weeks w CROSS JOIN LATERAL ( \
-                 SELECT a.id, a.published_at FROM articles a \
-                 WHERE a.search @@ (SELECT wide FROM asked) AND a.week = w.week AND {shared} \
-                 {filtered}AND (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8){own}{unless_duplicate} \
+                 SELECT a.id, a.published_at FROM ( \
+                     SELECT o.* FROM articles o \
+                     WHERE o.search @@ (SELECT wide FROM asked) AND o.week = w.week AND {shared}{in_index}{fence}) a \
+                 WHERE (a.published_at, a.id) < ($5, $6) AND (a.published_at, a.id) >= ($7, $8){own}{unless_duplicate} \
                  ORDER BY a.published_at DESC, a.id DESC LIMIT $4) f \
              LIMIT $4) \
          SELECT c.id, c.published_at, CASE WHEN a.search @@ (SELECT exact FROM asked) \
@@ -66,27 +72,35 @@ fn postgres(filters: &Filters) -> String {
     )
 }
 
-/// What the index may leave out. It doesn't know everything for certain: `conditions` asks as well.
-fn in_index(filters: &Filters) -> &'static str {
-    match (filters.category, filters.sentiment) {
-        (None, None) => "",
-        (Some(_), None) => "AND a.filters @> ARRAY[$11] ",
-        (None, Some(_)) => "AND a.filters @> ARRAY[$13] ",
-        (Some(_), Some(_)) => "AND a.filters @> ARRAY[$11, $13] ",
+/// What the index of words answers as well, if only nearly: `conditions` asks for certain.
+fn in_index(filters: &Filters) -> String {
+    let mut conditions = String::new();
+    if let [_] = filters.sources.as_slice() {
+        conditions += " AND o.source = $10";
     }
+    if filters.language.is_some() {
+        conditions += " AND o.language = $12";
+    }
+    conditions += match (filters.category, filters.sentiment) {
+        (None, None) => "",
+        (Some(_), None) => " AND o.filters @> ARRAY[$11]",
+        (None, Some(_)) => " AND o.filters @> ARRAY[$13]",
+        (Some(_), Some(_)) => " AND o.filters @> ARRAY[$11, $13]",
+    };
+    conditions
 }
 
 fn sqlite(filters: &Filters) -> String {
     let sources = "SELECT value FROM json_each($3)";
     let (own, shown) = (
-        conditions("a", filters, sources),
-        conditions("r", filters, sources),
+        conditions("a", filters, sources, ""),
+        conditions("r", filters, sources, ""),
     );
     let has_the_words =
         "r.id IN (SELECT t.rowid FROM articles_search t WHERE t.articles_search MATCH $2)";
     // Found by its story, and by no index on anything else: that of a language would be gone through for each match.
     let is_found = format!("({has_the_words} AND r.published_at >= $14{shown}) IS TRUE");
-    let unless_duplicate = unless_duplicate(filters, &is_found);
+    let unless_duplicate = unless_duplicate(filters, &is_found, "");
     // A cross join, because SQLite takes the tables of one in the order in which they stand: left to itself it goes through all
     // articles of a language and looks each up among the matches. bm25 is the smaller the better.
     format!(
@@ -99,27 +113,27 @@ fn sqlite(filters: &Filters) -> String {
 
 /// Leaves out what tells the story of an earlier match: of the article that stands for the story, or, where that one is no match,
 /// of another one that points at it. So of each story the earliest match is found, and no other.
-fn unless_duplicate(filters: &Filters, is_found: &str) -> String {
+fn unless_duplicate(filters: &Filters, is_found: &str, fence: &str) -> String {
     if filters.duplicates {
         return String::new();
     }
     format!(
-        " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of AND {is_found}) \
-         AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of \
-         AND (r.published_at, r.id) < (a.published_at, a.id) AND {is_found})))"
+        " AND (a.duplicate_of IS NULL OR (NOT EXISTS \
+         (SELECT 1 FROM (SELECT o.* FROM articles o WHERE o.id = a.duplicate_of{fence}) r WHERE {is_found}) AND NOT EXISTS \
+         (SELECT 1 FROM (SELECT o.* FROM articles o WHERE o.duplicate_of = a.duplicate_of{fence}) r \
+         WHERE (r.published_at, r.id) < (a.published_at, a.id) AND {is_found})))"
     )
 }
 
 /// What the filters ask of an article.
-fn conditions(article: &str, filters: &Filters, sources: &str) -> String {
+fn conditions(article: &str, filters: &Filters, sources: &str, fence: &str) -> String {
     let mut conditions = match filters.sources.as_slice() {
-        // One source is in the index of words, and finds its articles there.
         [_] => format!(" AND {article}.source = $10"),
         _ => format!(" AND {article}.source IN ({sources})"),
     };
     if filters.category.is_some() {
         conditions += &format!(
-            " AND EXISTS (SELECT 1 FROM article_categories k WHERE k.article_id = {article}.id AND k.category = $11)"
+            " AND EXISTS (SELECT 1 FROM article_categories k WHERE k.article_id = {article}.id AND k.category = $11{fence})"
         );
     }
     if filters.language.is_some() {
