@@ -22,6 +22,7 @@ on_both_databases!(
     a_users_new_article_voids_nothing_that_is_shared,
     feeds_of_users_that_hang_keep_nobodys_news_waiting,
     words_that_one_user_reads_are_suggested_to_nobody,
+    words_that_an_earlier_version_remembered_of_one_users_feed_are_forgotten,
     what_its_last_reader_removes_goes_with_all_that_is_remembered,
     what_an_account_had_added_goes_with_it,
     a_try_that_came_to_nothing_is_forgotten_by_and_by,
@@ -172,6 +173,41 @@ async fn words_that_one_user_reads_are_suggested_to_nobody(database: TestDatabas
         let page = get(address, &format!("/search?q={q}")).await.json();
         assert_eq!(page["corrected"], serde_json::Value::Null, "{q}");
     }
+}
+
+async fn words_that_an_earlier_version_remembered_of_one_users_feed_are_forgotten(
+    database: TestDatabase,
+) {
+    let pool = database.migrated().await;
+    let articles = Articles::new(&pool);
+    let titled = |path: &str, title: &str| NewArticle {
+        title: title.to_owned(),
+        description: Some("Ministers/parliament’s".to_owned()),
+        ..article(path, 0)
+    };
+    let shared = titled("shared", "EARTHQUAKE-proof bridges: the frühstück");
+    store(&articles, "a", &[shared], 0).await;
+    let own = titled("own", "Layoffs at Contosoville");
+    store(&articles, OWN, &[own], 0).await;
+    // As that version did.
+    let remembered = "INSERT INTO search_words (word) VALUES ('layoffs'), ('contosoville')";
+    database.execute(remembered).await;
+    let search = Search::new(&pool);
+    let meant = async |typed: &str| {
+        let better = search.corrected(&Terms::parse(typed)).await;
+        better.expect("an answer").is_some()
+    };
+    assert!(meant("contosovile").await && meant("layofs").await);
+    database
+        .execute("DELETE FROM _sqlx_migrations WHERE version = 14")
+        .await;
+    pool.migrate().await.expect("migrations");
+    assert!(!meant("contosovile").await && !meant("layofs").await);
+    for typed in ["parliment", "earthqake", "ministrs", "brigdes", "fruhstück"] {
+        assert!(meant(typed).await, "{typed}");
+    }
+    let words = database.count("SELECT count(*) FROM search_words").await;
+    assert_eq!(words, 6, "a word of each, and 'proof'");
 }
 
 async fn what_its_last_reader_removes_goes_with_all_that_is_remembered(database: TestDatabase) {
