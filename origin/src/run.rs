@@ -185,12 +185,11 @@ async fn catch_up_in_turn(
     loop {
         let batch = articles.catch_up(Utc::now()).await?;
         done += batch;
-        let is_over = batch == 0;
-        if done > 0 && (is_over || voided.elapsed() >= VOID_LISTS_INTERVAL) {
+        if done > 0 && voided.elapsed() >= VOID_LISTS_INTERVAL {
             articles.void_lists(Utc::now()).await?;
             voided = Instant::now();
         }
-        if is_over {
+        if batch == 0 {
             while articles.catch_up_filters().await? > 0 {}
             turn.end().await;
             return Ok(Some(done));
@@ -223,9 +222,6 @@ async fn backfill_sentiment(config: &Config) -> anyhow::Result<()> {
             articles.void_lists(Utc::now()).await?;
             voided = Instant::now();
         }
-    }
-    if looked_at > 0 {
-        articles.void_lists(Utc::now()).await?;
     }
     tracing::info!(
         looked_at,

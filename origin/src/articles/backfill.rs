@@ -1,5 +1,6 @@
 //! What is computed after the fact: for articles that were stored before this was computed at all, and with a model that came
-//! later. In batches, each in a transaction of its own; what is left after an interruption is found again by what is missing.
+//! later. In batches, each in a transaction of its own; what is left after an interruption is found again by what is missing. So the
+//! last batch also voids, in its transaction, the lists in which articles stand otherwise now: after it nothing is missing.
 
 use super::Articles;
 use super::derived::{self, Words, statements};
@@ -61,12 +62,13 @@ impl Articles {
     pub async fn catch_up(&self, now: DateTime<Utc>) -> Result<usize, DatabaseError> {
         let (dialect, now) = (self.database.dialect(), stored_time(now));
         let sql = statements(dialect);
-        let rows: Vec<Underived> = within(async {
+        let mut rows: Vec<Underived> = within(async {
             Ok(on_pool!(self.database, pool => {
-                sqlx::query_as(sql.underived).bind(BATCH).fetch_all(pool).await?
+                sqlx::query_as(sql.underived).bind(BATCH + 1).fetch_all(pool).await?
             }))
         })
         .await?;
+        let is_last = is_last(&mut rows);
         if rows.is_empty() {
             return Ok(0);
         }
@@ -100,7 +102,7 @@ impl Articles {
                 let linked = link(connection, dialect, &changed, now).await?;
                 let shared = rows.iter().filter(|row| missing.contains(&row.id) && !is_personal(&row.source));
                 let tags: BTreeSet<Tag> = shared.map(|row| row.id).chain(linked).map(Tag::article).collect();
-                if let Some(row) = self.outbox.row(&tags)? {
+                if let Some(row) = self.outbox.row(&with_lists(&tags, is_last))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
                 if !tags.is_empty() {
@@ -133,11 +135,12 @@ impl Articles {
         .await
     }
 
-    /// Voids the lists and searches in which articles may stand otherwise after batches of these: not with each of them, else a
-    /// cache would keep nothing for as long as it takes.
+    /// Voids the lists and searches in which articles may stand otherwise after batches of these, before the last one does: not with
+    /// each of them, else a cache would keep nothing for as long as it takes.
     pub async fn void_lists(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {
-        let lists = [Tag::list(), Tag::search()].into();
-        self.outbox.queue(&lists, now).await
+        self.outbox
+            .queue(&with_lists(&BTreeSet::new(), true), now)
+            .await
     }
 
     /// Scores a batch of articles after this identifier that this version of the model hasn't scored; `None` when there is none.
@@ -148,12 +151,13 @@ impl Articles {
     ) -> Result<Option<Rescored>, DatabaseError> {
         let (dialect, now) = (self.database.dialect(), stored_time(now));
         let (sql, model) = (statements(dialect), self.scoring.scorer().model());
-        let rows: Vec<Unscored> = within(async {
+        let mut rows: Vec<Unscored> = within(async {
             Ok(on_pool!(self.database, pool => {
-                sqlx::query_as(sql.unscored).bind(after).bind(&model.name).bind(&model.version).bind(BATCH).fetch_all(pool).await?
+                sqlx::query_as(sql.unscored).bind(after).bind(&model.name).bind(&model.version).bind(BATCH + 1).fetch_all(pool).await?
             }))
         })
         .await?;
+        let is_last = is_last(&mut rows);
         let Some(last) = rows.last().map(|row| row.id) else {
             return Ok(None);
         };
@@ -183,7 +187,7 @@ impl Articles {
                 sqlx::query(sql.touch).bind(&ids).bind(now).execute(&mut *tx).await?;
                 let shared = rows.iter().filter(|row| same.contains(&row.id) && !is_personal(&row.source));
                 let tags: BTreeSet<Tag> = shared.map(|row| Tag::article(row.id)).collect();
-                if let Some(row) = self.outbox.row(&tags)? {
+                if let Some(row) = self.outbox.row(&with_lists(&tags, is_last))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
                 if !tags.is_empty() {
@@ -201,6 +205,24 @@ impl Articles {
             scored,
         }))
     }
+}
+
+/// Whether no further batch follows this one, which was read with one more than it may hold.
+fn is_last<T>(rows: &mut Vec<T>) -> bool {
+    let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
+    let is_last = rows.len() <= batch;
+    rows.truncate(batch);
+    is_last
+}
+
+/// These tags, with those of all lists and searches after the last batch.
+fn with_lists(tags: &BTreeSet<Tag>, is_last: bool) -> BTreeSet<Tag> {
+    let lists = is_last.then(|| [Tag::list(), Tag::search()]);
+    lists
+        .into_iter()
+        .flatten()
+        .chain(tags.iter().cloned())
+        .collect()
 }
 
 fn derive(row: &Underived) -> (DerivedInput, Changed) {

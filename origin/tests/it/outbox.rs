@@ -22,13 +22,14 @@ on_both_databases!(
     a_cache_that_refuses_is_told_until_it_confirms,
     what_was_queued_before_a_restart_is_told_after_it,
     a_cache_that_stays_away_fills_no_table,
+    the_last_batch_of_what_is_caught_up_with_voids_the_lists_itself,
 );
 
 struct World {
     articles: Articles,
     outbox: Outbox,
     database: Database,
-    _at: TestDatabase,
+    at: TestDatabase,
 }
 
 impl World {
@@ -40,7 +41,7 @@ impl World {
             articles,
             outbox,
             database,
-            _at: at,
+            at,
         }
     }
 
@@ -273,4 +274,36 @@ async fn replicas_share_the_work_and_take_over_from_one_that_dies() {
     until("it takes over", || async { well.told().len() == 2 }).await;
     assert_eq!(well.told()[1], tags(&["article:1"]));
     surviving.abort();
+}
+
+async fn the_last_batch_of_what_is_caught_up_with_voids_the_lists_itself(database: TestDatabase) {
+    let (world, cache) = (World::new(database).await, TestCache::well());
+    let batch: Vec<NewArticle> = (0..101).map(|n| article(&format!("n/{n}"), n)).collect();
+    store(&world.articles, &batch).await.expect("stored");
+    let nothing =
+        "UPDATE articles SET headline = NULL; DELETE FROM article_sentiments; DELETE FROM outbox";
+    world.at.execute(nothing).await;
+    let dispatcher = world.dispatch(&cache);
+    let told = async |count: usize| {
+        until("the cache is told", || async {
+            cache.told().len() == count
+        })
+        .await;
+        let last = cache.told().pop().unwrap_or_default();
+        let voids = |tag: &str| last.contains(tag);
+        let lists = (voids("list"), voids("search"));
+        (last.len(), lists)
+    };
+    let (none, both) = ((false, false), (true, true));
+    // Whatever ends the process after a batch: what it voids was committed with it.
+    assert_eq!(world.articles.catch_up(noon()).await.expect("a batch"), 100);
+    assert_eq!(told(1).await, (100, none));
+    assert_eq!(world.articles.catch_up(noon()).await.expect("a batch"), 1);
+    assert_eq!(told(2).await, (1 + 2, both));
+
+    // As many as a batch holds.
+    let scored = world.articles.rescore(1, noon()).await.expect("a batch");
+    assert_eq!(scored.map(|batch| batch.articles), Some(100));
+    assert_eq!(told(3).await, (100 + 2, both));
+    dispatcher.abort();
 }
