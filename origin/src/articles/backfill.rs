@@ -105,7 +105,7 @@ impl Articles {
                 if let Some(row) = self.outbox.row(&with_lists(&tags, is_last))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
-                if !tags.is_empty() {
+                if is_last {
                     sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
                 }
                 tx.commit().await?;
@@ -135,12 +135,25 @@ impl Articles {
         .await
     }
 
-    /// Voids the lists and searches in which articles may stand otherwise after batches of these, before the last one does: not with
-    /// each of them, else a cache would keep nothing for as long as it takes.
+    /// Voids the lists and searches in which articles may stand otherwise after batches of these, and marks them as changed, before the
+    /// last one does: not with each of them, else a cache would keep nothing for as long as it takes.
     pub async fn void_lists(&self, now: DateTime<Utc>) -> Result<(), DatabaseError> {
-        self.outbox
-            .queue(&with_lists(&BTreeSet::new(), true), now)
-            .await
+        let now = stored_time(now);
+        let row = self.outbox.row(&with_lists(&BTreeSet::new(), true))?;
+        within(async {
+            on_pool!(self.database, pool => {
+                let mut tx = pool.begin_with(self.database.begin_write()).await?;
+                sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
+                if let Some(row) = row {
+                    sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
+                }
+                tx.commit().await?;
+                Ok(())
+            })
+        })
+        .await?;
+        self.outbox.wake();
+        Ok(())
     }
 
     /// Scores a batch of articles after this identifier that this version of the model hasn't scored; `None` when there is none.
@@ -190,7 +203,7 @@ impl Articles {
                 if let Some(row) = self.outbox.row(&with_lists(&tags, is_last))? {
                     sqlx::query(outbox::QUEUE).bind(row).bind(now).execute(&mut *tx).await?;
                 }
-                if !tags.is_empty() {
+                if is_last {
                     sqlx::query(self.sql.all_changed).bind(now).execute(&mut *tx).await?;
                 }
                 tx.commit().await?;

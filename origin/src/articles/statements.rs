@@ -119,8 +119,8 @@ macro_rules! statements {
             // Without $7, nothing that is shown has changed; it never goes back.
             remember: "UPDATE questions SET asked_at = $3, outcome = $4, articles = $5, ask_again_at = $6, \
                 changed_at = CASE WHEN $7 > changed_at THEN $7 ELSE changed_at END WHERE source = $1 AND category = $2",
-            // The lists of all sources are shown otherwise.
-            all_changed: "UPDATE questions SET changed_at = $1 WHERE changed_at < $1",
+            // The lists of all sources are shown otherwise: those that everybody is shown.
+            all_changed: concat!("UPDATE questions SET changed_at = $1 WHERE changed_at < $1 AND ", not_personal!("source")),
             asked: concat!(
                 "SELECT source, category, asked_at, outcome, articles, ask_again_at, changed_at FROM questions ",
                 "WHERE source IN (", $names, ")"

@@ -21,6 +21,7 @@ on_both_databases!(
     a_report_that_anybody_may_read_names_no_users_feed,
     a_users_new_article_voids_nothing_that_is_shared,
     feeds_of_users_that_hang_keep_nobodys_news_waiting,
+    catching_up_changes_everybodys_lists_at_its_end_and_nobodys_own,
     words_that_one_user_reads_are_suggested_to_nobody,
     words_that_an_earlier_version_remembered_of_one_users_feed_are_forgotten,
     what_its_last_reader_removes_goes_with_all_that_is_remembered,
@@ -151,6 +152,36 @@ async fn feeds_of_users_that_hang_keep_nobodys_news_waiting(database: TestDataba
     let round = Turn::take(&pool, Work::Round).await.expect("an answer");
     assert!(added.is_some() && round.is_some());
     hanging.abort();
+}
+
+async fn catching_up_changes_everybodys_lists_at_its_end_and_nobodys_own(database: TestDatabase) {
+    let articles = database.articles().await;
+    let batch: Vec<NewArticle> = (0..101).map(|n| article(&format!("n/{n}"), n)).collect();
+    store(&articles, "a", &batch, 0).await;
+    store(&articles, OWN, &batch[..1], 0).await;
+    database
+        .execute("UPDATE articles SET headline = NULL; DELETE FROM article_sentiments")
+        .await;
+    let changed = async || {
+        let asked = articles.asked(&["a", OWN]).await.expect("a list");
+        let of = |source: &str| {
+            let asked = asked.iter().find(|asked| asked.source == source);
+            let since = asked.expect("a question").changed_at - noon();
+            since.num_minutes().max(-1)
+        };
+        (of("a"), of(OWN))
+    };
+    let later = |minutes| noon() + TimeDelta::minutes(minutes);
+    assert_eq!(changed().await, (0, -1));
+    assert_eq!(articles.catch_up(later(1)).await.expect("a batch"), 100);
+    assert_eq!(changed().await, (0, -1), "more is to come");
+    articles.void_lists(later(2)).await.expect("voided");
+    assert_eq!(changed().await, (2, -1));
+    assert_eq!(articles.catch_up(later(3)).await.expect("a batch"), 2);
+    assert_eq!(changed().await, (3, -1), "the last");
+    let scored = articles.rescore(50, later(4)).await.expect("a batch");
+    assert_eq!(scored.map(|batch| batch.last), Some(102));
+    assert_eq!(changed().await, (4, -1), "and so does scoring anew");
 }
 
 async fn words_that_one_user_reads_are_suggested_to_nobody(database: TestDatabase) {
