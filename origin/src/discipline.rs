@@ -10,7 +10,7 @@ pub mod quota;
 mod retry;
 
 pub use breaker::Standing;
-pub use ledger::{Allowance, Ledger, Record, Validators};
+pub use ledger::{Allowance, Claim, Ledger, Record, Validators};
 pub use quota::{Counted, Purpose, Reason, Refusal, Window};
 
 use crate::http::{Answer, HttpClient, Redirects};

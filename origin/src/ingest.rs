@@ -34,6 +34,8 @@ use std::time::{Duration, Instant};
 const ARTICLES_PER_QUESTION_MAX: u16 = 100;
 /// What another process's clock may be ahead of ours before we stop believing what it remembered.
 const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(1);
+/// A turn that somebody else has is over by then; what is not due for longer was asked, and what came of it is stored.
+const TURN_MAX: Duration = Duration::from_secs(60);
 
 /// Which sources a request is about, and whether it insists on asking them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,6 +240,9 @@ impl Ingest {
                 Ok(fetched) => fetched,
                 Err(_) => Err(SourceError::Timeout(self.source_timeout)),
             };
+        if let Some(wait) = fetched.as_ref().ok().and_then(|batch| batch.not_due) {
+            return self.stand(source, category, wait, now).await;
+        }
         let was_asked = fetched.as_ref().err().is_none_or(SourceError::was_asked);
         let (outcome, batch, peace) = self.judge(source.name(), fetched);
         let answer = Answer {
@@ -255,7 +260,11 @@ impl Ingest {
             self.articles.remember_first(&answer).await?;
             return Ok(outcome);
         }
-        let changed = self.articles.store(&answer).await?;
+        let stored = self.articles.store(&answer).await;
+        if stored.is_err() {
+            source.unstored(now).await;
+        }
+        let changed = stored?;
         if !matches!(outcome, Outcome::Failed(_)) {
             source.stored(now).await;
         }
@@ -269,6 +278,44 @@ impl Ingest {
             ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "source asked"
         );
+        Ok(outcome)
+    }
+
+    /// A source that was not asked, because it is not due or another's turn: what an earlier answer said stands. Where there was none,
+    /// there is nothing that could.
+    async fn stand(
+        &self,
+        source: &dyn Source,
+        category: Option<Category>,
+        wait: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Outcome, DatabaseError> {
+        let remembered = self.articles.asked(&[source.name()]).await?;
+        let remembered = remembered.iter().find(|asked| asked.category == category);
+        let outcome = remembered.map(|asked| Outcome::parse(&asked.outcome));
+        let outcome = outcome.filter(|outcome| !matches!(outcome, Outcome::Failed(_)));
+        let peace = wait.min(TURN_MAX);
+        let answer = |outcome: Outcome, peace| Answer {
+            source: source.name(),
+            category,
+            by_category: source.answers_by_category(),
+            outcome: outcome.as_str(),
+            articles: &[],
+            asked_at: now,
+            stored_at: now,
+            ask_again_at: now + peace,
+        };
+        let Some(outcome) = outcome else {
+            let outcome = Outcome::Failed(Failure::QuotaSpent);
+            let answer = answer(outcome, peace);
+            self.articles.remember_first(&answer).await?;
+            return Ok(outcome);
+        };
+        if wait > TURN_MAX {
+            self.articles
+                .store(&answer(outcome, self.fresh_for))
+                .await?;
+        }
         Ok(outcome)
     }
 

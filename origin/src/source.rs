@@ -41,8 +41,10 @@ pub struct Batch {
     pub articles: Vec<NewArticle>,
     /// Items that could not become articles (no link, no title, removed by the provider).
     pub skipped: usize,
-    /// Nothing has come since the last time (304, or not due yet): there are no articles here, and those stored are fresh.
+    /// Nothing has come since the last time (304): there are no articles here, and those stored are fresh.
     pub unchanged: bool,
+    /// Nobody was asked: it is not due for that long, or another's turn. If anything is stored, it stands.
+    pub not_due: Option<Duration>,
 }
 
 impl Batch {
@@ -58,6 +60,14 @@ impl Batch {
     pub fn unchanged() -> Self {
         Self {
             unchanged: true,
+            ..Self::default()
+        }
+    }
+
+    /// Nothing was asked.
+    pub fn not_due(wait: Duration) -> Self {
+        Self {
+            not_due: Some(wait),
             ..Self::default()
         }
     }
@@ -149,6 +159,8 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     async fn fetch(&self, query: Query, now: DateTime<Utc>) -> Result<Batch, SourceError>;
     /// Called when all that the last `fetch` gave is stored: only then may a source ask for what has changed since.
     async fn stored(&self, _now: DateTime<Utc>) {}
+    /// Called when it could not be stored: a source that has set a time for asking again puts it back.
+    async fn unstored(&self, _now: DateTime<Utc>) {}
     /// What holds its requests back, for those that have a gate.
     fn gate(&self) -> Option<&Gate> {
         None

@@ -59,6 +59,15 @@ pub struct Validators {
     pub last_modified: Option<Vec<u8>>,
 }
 
+/// What came of wanting to poll a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the asker's turn.
+    Taken(Validators),
+    /// It is not due, or another's turn, until then.
+    Refused(DateTime<Utc>),
+}
+
 #[derive(sqlx::FromRow)]
 struct Pause {
     paused_until: Option<DateTime<Utc>>,
@@ -90,6 +99,7 @@ const RECORDS: &str = "SELECT source, last_success_at, last_failure_at, last_fai
 const CLAIM: &str = "INSERT INTO feed_polls (url_hash, polled_at, poll_again_at) VALUES ($1, $2, $3) \
     ON CONFLICT (url_hash) DO UPDATE SET polled_at = excluded.polled_at, poll_again_at = excluded.poll_again_at \
     WHERE feed_polls.poll_again_at <= excluded.polled_at RETURNING etag, last_modified";
+const NEXT_POLL: &str = "SELECT poll_again_at FROM feed_polls WHERE url_hash = $1";
 const POLLED: &str =
     "UPDATE feed_polls SET etag = $2, last_modified = $3, poll_again_at = $4 WHERE url_hash = $1";
 const POLL_AGAIN: &str = "UPDATE feed_polls SET poll_again_at = $2 WHERE url_hash = $1";
@@ -220,19 +230,25 @@ impl Ledger {
         Ok(rows.into_iter().map(counted).collect())
     }
 
-    /// Takes the turn to poll a feed, with the validators of its last answer; `None` while it is not due. Whoever takes the turn
-    /// and says nothing more loses it at `until`.
+    /// Takes the turn to poll a feed, with the validators of its last answer, unless it is not due. Whoever takes the turn and says
+    /// nothing more loses it at `until`.
     pub async fn claim_poll(
         &self,
         url_hash: &str,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
-    ) -> Result<Option<Validators>, DatabaseError> {
+    ) -> Result<Claim, DatabaseError> {
         let database = self.database()?;
-        within(async {
-            Ok(on_pool!(database, pool => sqlx::query_as(CLAIM).bind(url_hash).bind(stored_time(now)).bind(stored_time(until))
-                .fetch_optional(pool).await)?)
-        })
+        within(async { on_pool!(database, pool => {
+            let taken: Option<Validators> = sqlx::query_as(CLAIM).bind(url_hash).bind(stored_time(now)).bind(stored_time(until))
+                .fetch_optional(pool).await?;
+            if let Some(validators) = taken {
+                return Ok(Claim::Taken(validators));
+            }
+            let next: Option<DateTime<Utc>> = sqlx::query_scalar(NEXT_POLL).bind(url_hash).fetch_optional(pool).await?;
+            // Given back, or forgotten, just now.
+            Ok(Claim::Refused(next.unwrap_or(now)))
+        })})
         .await
     }
 

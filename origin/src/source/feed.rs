@@ -19,7 +19,7 @@ pub(super) use transcode::to_text;
 
 use super::{Batch, ITEMS_MAX, Query, Source, SourceError};
 use crate::article::text::{NAME_CHARS_MAX, clean};
-use crate::discipline::{Ask, Gate, Request, Validators};
+use crate::discipline::{Ask, Claim, Gate, Request, Validators};
 use crate::http::{Answer, Redirects};
 use crate::personal::{is_personal, poll_key};
 use async_trait::async_trait;
@@ -28,6 +28,7 @@ use reqwest::header::{
     ACCEPT, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use url::Url;
@@ -53,6 +54,8 @@ pub struct FeedSource {
     poll_interval_min: Duration,
     /// What the last fetch leaves to be remembered when its articles are stored; of an earlier one nothing.
     pending: Mutex<Option<Pending>>,
+    /// Whether what came last could not be stored.
+    was_unstored: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,7 @@ impl FeedSource {
             url,
             poll_interval_min,
             pending: Mutex::default(),
+            was_unstored: AtomicBool::new(false),
         }
     }
 
@@ -184,8 +188,11 @@ impl Source for FeedSource {
         let turn = turn
             .await
             .map_err(|error| SourceError::Uncounted(error.to_string()))?;
-        let Some(validators) = turn else {
-            return Ok(Batch::unchanged());
+        let validators = match turn {
+            Claim::Taken(validators) => validators,
+            Claim::Refused(until) => {
+                return Ok(Batch::not_due((until - now).to_std().unwrap_or_default()));
+            }
         };
         match self.poll(query, &validators, now).await {
             Ok(Polled::Unchanged { interval }) => {
@@ -205,6 +212,7 @@ impl Source for FeedSource {
     }
 
     async fn stored(&self, now: DateTime<Utc>) {
+        self.was_unstored.store(false, Ordering::Relaxed);
         let Some(pending) = self.pending().take() else {
             return;
         };
@@ -215,6 +223,14 @@ impl Source for FeedSource {
             .polled(&self.url_hash, validators, again_at);
         if let Err(error) = kept.await {
             tracing::warn!(source = self.name(), %error, "a feed's validators were not kept");
+        }
+    }
+
+    /// The turn is given back, so that the next asking brings it again. Not twice in a row: who can't store what a feed gives
+    /// would fetch it all the time.
+    async fn unstored(&self, now: DateTime<Utc>) {
+        if self.pending().take().is_some() && !self.was_unstored.swap(true, Ordering::Relaxed) {
+            self.again_at(now).await;
         }
     }
 

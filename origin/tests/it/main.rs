@@ -16,6 +16,7 @@ mod outbox;
 mod pages;
 mod paging;
 mod people;
+mod polls;
 mod private;
 mod process;
 mod quota;

@@ -3,7 +3,7 @@
 use crate::support::database::{TestDatabase, on_both_databases};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
-use larder_origin::discipline::{Allowance, Ledger, Purpose, Reason, Validators, Window};
+use larder_origin::discipline::{Allowance, Claim, Ledger, Purpose, Reason, Validators, Window};
 
 on_both_databases!(
     replicas_that_race_for_a_quota_never_take_more_than_it_has,
@@ -155,7 +155,13 @@ async fn one_of_many_gets_the_turn_to_poll_and_validators_come_back_byte_for_byt
         });
         let tries = join_all(tries).await.into_iter();
         tries
-            .filter_map(|turn| turn.expect("an answer"))
+            .filter_map(|turn| match turn.expect("an answer") {
+                Claim::Taken(validators) => Some(validators),
+                Claim::Refused(until) => {
+                    assert!(until > now);
+                    None
+                }
+            })
             .collect::<Vec<_>>()
     };
     assert_eq!(turns(at(0)).await, [Validators::default()]);
@@ -179,9 +185,10 @@ async fn a_turn_that_nobody_ended_passes_on(database: TestDatabase) {
             .await
             .expect("an answer")
     };
-    assert!(claim(0, 60).await.is_some());
-    assert!(claim(59, 120).await.is_none());
-    assert!(claim(60, 120).await.is_some());
+    let taken = Claim::Taken(Validators::default());
+    assert_eq!(claim(0, 60).await, taken);
+    assert_eq!(claim(59, 120).await, Claim::Refused(at(60)));
+    assert_eq!(claim(60, 120).await, taken);
     ledger.poll_again_at(HASH, at(61)).await.expect("put off");
-    assert!(claim(61, 120).await.is_some());
+    assert_eq!(claim(61, 120).await, taken);
 }
