@@ -191,7 +191,8 @@ impl Gate {
             if self.take(purpose, course).await.is_err() {
                 return Err(error);
             }
-            tracing::debug!(source = self.source, %error, retry, "asking again");
+            let error = error.told_of(&self.source);
+            tracing::debug!(source = self.source, error, retry, "asking again");
         }
     }
 
@@ -260,7 +261,8 @@ impl Gate {
             | SourceError::Malformed(_)
             | SourceError::TooLarge { .. } => self.breaker().failed(now),
         }
-        let text: String = error.to_string().chars().take(TEXT_CHARS_MAX).collect();
+        let text = error.told_of(&self.source);
+        let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
         let code = Failure::from(error).as_str();
         self.keep(self.ledger.failed(&self.source, code, &text, now).await);
     }

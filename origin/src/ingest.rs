@@ -328,8 +328,14 @@ impl Ingest {
             Ok(batch) => (Outcome::Ok, batch, self.fresh_for),
             Err(error) => {
                 match error.was_asked() {
-                    true => tracing::warn!(source = name, %error, "source failed"),
-                    false => tracing::debug!(source = name, %error, "source not asked"),
+                    true => {
+                        tracing::warn!(source = name, error = error.told_of(name), "source failed")
+                    }
+                    false => tracing::debug!(
+                        source = name,
+                        error = error.told_of(name),
+                        "source not asked"
+                    ),
                 }
                 let failure = Failure::from(&error);
                 (

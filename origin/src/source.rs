@@ -15,6 +15,7 @@ pub use build::{SourceSettings, build};
 use crate::article::{Category, Draft, NewArticle};
 use crate::discipline::{Gate, Purpose, Reason};
 use crate::http::Forbidden;
+use crate::ingest::Failure;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -129,6 +130,15 @@ impl SourceError {
         )
     }
 
+    /// What may be told of it in logs and tables: of a source that somebody added only the code, since the words of those who fail to
+    /// connect name the place.
+    pub fn told_of(&self, source: &str) -> String {
+        match crate::personal::is_personal(source) {
+            true => Failure::from(self).as_str().to_owned(),
+            false => self.to_string(),
+        }
+    }
+
     /// The same without the key: providers repeat it in their messages, whatever the status.
     fn without(self, key: &Secret) -> Self {
         match self {
@@ -185,6 +195,15 @@ pub(crate) fn known_url(text: &'static str) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_somebody_added_no_word_tells_the_place() {
+        let words = "connecting failed: certificate not valid for name \"private.example\"";
+        let error = SourceError::Unreachable(words.to_owned());
+        assert_eq!(error.told_of("user-feed:0f0f"), "unreachable");
+        let told = error.told_of("feed:news.example/rss");
+        assert!(told.contains("private.example"), "{told}");
+    }
 
     #[test]
     fn an_endpoint_keeps_the_prefix_of_its_base() {

@@ -29,6 +29,7 @@ on_both_databases!(
     a_try_that_came_to_nothing_is_forgotten_by_and_by,
     of_one_users_feed_only_the_newest_articles_are_kept,
     a_feed_that_the_operator_has_too_is_polled_for_each,
+    what_went_wrong_with_a_users_feed_is_remembered_without_its_words,
     what_users_add_is_in_no_index_that_everybodys_articles_are_found_by,
     all_users_together_have_as_many_feeds_as_there_may_be,
 );
@@ -465,4 +466,26 @@ async fn all_users_together_have_as_many_feeds_as_there_may_be(database: TestDat
     );
     assert_eq!(place.remove(owner, &added.json()).await.status, 204);
     assert_eq!(place.add(&third, &url).await.status, 201);
+}
+
+async fn what_went_wrong_with_a_users_feed_is_remembered_without_its_words(database: TestDatabase) {
+    let other_view = TestDatabase::at(database.url.clone());
+    let settings = [LOOPBACK, ("FEED_INTERVAL_MIN", "0s")];
+    let place = Place::start(database, &settings).await;
+    let one = place.somebody("one@news.example").await;
+    source_of(&place.add(&one, &place.url("/feeds/rss.xml")).await);
+    place.simulation.behave(Behaviour {
+        fail: [Upstream::Feeds].into(),
+        ..Behaviour::default()
+    });
+    let later = Utc::now() + TimeDelta::hours(1);
+    let round = place.origin.ingest.tick_added(later).await;
+    assert_eq!(round.expect("a round").failed, 1);
+    let records = async |text: &str| {
+        let failed =
+            "SELECT count(*) FROM source_records WHERE source LIKE 'user-feed:%' AND last_failure";
+        other_view.count(&format!("{failed} {text}")).await
+    };
+    assert_eq!(records("= 'bad_status'").await, 1);
+    assert_eq!(records("<> 'bad_status'").await, 0);
 }
