@@ -59,8 +59,16 @@ impl AddedSchedule {
             return Ok(());
         };
         let begun = now();
-        let cleared = self.subscriptions.clear(begun).await?;
         let round = self.ingest.tick_added(begun).await?;
+        // Behind the feeds, which must not wait for it; what can't be cleared away now is left over for the next round.
+        let cleared = self
+            .subscriptions
+            .clear(begun)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "what nobody reads any more is cleared away later");
+                0
+            });
         if cleared > 0 || round.asked > 0 {
             tracing::info!(
                 asked = round.asked,

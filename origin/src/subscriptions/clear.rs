@@ -7,29 +7,31 @@
 use super::Subscriptions;
 use crate::articles::take_turns;
 use crate::database::{DatabaseError, Dialect, json, on_pool, stored_time, within};
-use crate::personal::{personal, poll_key};
+use crate::personal::{personal, poll_key, source_name};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// From when on what nobody names counts as left over.
 const LEFT_OVER_AFTER: TimeDelta = TimeDelta::minutes(10);
 /// Sources that one transaction clears: each may have hundreds of articles, and others wait to write.
 const AT_ONCE_MAX: usize = 10;
-/// Sources that one call looks for; the next one goes on.
-const LOOKED_FOR_MAX: i64 = 1_000;
+/// Sources that one call clears away; the next one goes on, from wherever it happens to begin: were some of them never to go, they
+/// would keep none of the others.
+const LOOKED_FOR_MAX: i64 = 20;
 
 const LEFT_OVER: &str = concat!(
     "SELECT s.source FROM (SELECT source FROM questions UNION SELECT source FROM source_records) s WHERE ",
     personal!("s.source"),
     " AND NOT EXISTS (SELECT 1 FROM user_feeds f WHERE f.source = s.source) ",
-    "AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.source = s.source AND q.asked_at > $1) ORDER BY s.source LIMIT $2"
+    "AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.source = s.source AND q.asked_at > $1) ORDER BY s.source < $3, s.source LIMIT $2"
 );
 
 impl Subscriptions {
     /// Clears away what was left over by now. Returns how many sources that were.
     pub async fn clear(&self, now: DateTime<Utc>) -> Result<usize, DatabaseError> {
         let before = stored_time(now - LEFT_OVER_AFTER);
+        let from = source_name(&format!("{:08x}", fastrand::u32(..)));
         let sources: Vec<String> = within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_scalar(LEFT_OVER).bind(before).bind(LOOKED_FOR_MAX).fetch_all(pool).await)?)
+            Ok(on_pool!(self.database, pool => sqlx::query_scalar(LEFT_OVER).bind(before).bind(LOOKED_FOR_MAX).bind(&from).fetch_all(pool).await)?)
         })
         .await?;
         self.delete_unnamed(&sources).await?;

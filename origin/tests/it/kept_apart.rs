@@ -12,6 +12,7 @@ use larder_origin::article::NewArticle;
 use larder_origin::articles::{Answer, Articles};
 use larder_origin::ingest::Scope;
 use larder_origin::outbox::Outbox;
+use larder_origin::schedule::AddedSchedule;
 use larder_origin::search::{Filters, Order, Question, Search, Terms};
 use larder_origin::sim::{Behaviour, Upstream};
 use larder_origin::turn::{Turn, Work};
@@ -30,6 +31,8 @@ on_both_databases!(
     of_one_users_feed_only_the_newest_articles_are_kept,
     a_feed_that_the_operator_has_too_is_polled_for_each,
     what_went_wrong_with_a_users_feed_is_remembered_without_its_words,
+    feeds_are_asked_though_nothing_can_be_cleared_away,
+    what_is_left_over_goes_a_few_at_a_time,
     what_users_add_is_in_no_index_that_everybodys_articles_are_found_by,
     all_users_together_have_as_many_feeds_as_there_may_be,
 );
@@ -488,4 +491,50 @@ async fn what_went_wrong_with_a_users_feed_is_remembered_without_its_words(datab
     };
     assert_eq!(records("= 'bad_status'").await, 1);
     assert_eq!(records("<> 'bad_status'").await, 0);
+}
+
+/// A try of long ago, whose address nobody has added.
+const LEFT_OVER: &str = "INSERT INTO questions (source, category, asked_at, outcome, ask_again_at) \
+    VALUES ('user-feed:0123456789abcdef0123456789abcdef', '', '2020-01-01T00:00:00.000000+00:00', 'malformed', \
+    '2020-01-01T00:00:00.000000+00:00')";
+
+async fn feeds_are_asked_though_nothing_can_be_cleared_away(database: TestDatabase) {
+    let pool = database.migrated().await;
+    let other_view = TestDatabase::at(database.url.clone());
+    let settings = [LOOPBACK, ("FEED_INTERVAL_MIN", "0s")];
+    let place = Place::start(database, &settings).await;
+    let one = place.somebody("one@news.example").await;
+    source_of(&place.add(&one, &place.url("/feeds/rss.xml")).await);
+    let before = place.simulation.counts()["/feeds/rss.xml"];
+    other_view.execute(LEFT_OVER).await;
+    let hide = "ALTER TABLE source_requests RENAME TO away";
+    other_view.execute(hide).await;
+    let later = Utc::now() + TimeDelta::hours(1);
+    let cleared = place.origin.subscriptions.clear(later).await;
+    assert!(cleared.is_err(), "{cleared:?}");
+    let (ingest, subscriptions) = (&place.origin.ingest, &place.origin.subscriptions);
+    let schedule = AddedSchedule::new(&pool, ingest, subscriptions, None);
+    let rounds = tokio::spawn(schedule.run(move || later));
+    until("the feed is asked", || async {
+        place.simulation.counts()["/feeds/rss.xml"] > before
+    })
+    .await;
+    rounds.abort();
+}
+
+async fn what_is_left_over_goes_a_few_at_a_time(database: TestDatabase) {
+    let pool = database.migrated().await;
+    let articles = Articles::new(&pool);
+    let other_view = TestDatabase::at(database.url.clone());
+    for n in 0..50 {
+        store(&articles, &format!("user-feed:{n:032}"), &[], 0).await;
+    }
+    let place = Place::start(database, &[]).await;
+    let mut cleared = Vec::new();
+    for _ in 0..4 {
+        let some = place.origin.subscriptions.clear(Utc::now()).await;
+        cleared.push(some.expect("cleared"));
+    }
+    assert_eq!(cleared, [20, 20, 10, 0]);
+    assert_eq!(left(&other_view).await, [0; 5]);
 }
