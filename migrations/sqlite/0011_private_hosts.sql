@@ -1,2 +1,5 @@
 -- What went wrong with a feed that somebody added is told by its code alone: the words may name its host.
 UPDATE source_records SET last_failure = last_failure_code WHERE source LIKE 'user-feed:%';
+
+-- Whether anybody has added a source is asked by the name that its address has, not by what was written beside it.
+CREATE INDEX user_feeds_name_idx ON user_feeds (('user-feed:' || substr(url_hash, 1, 32)));

@@ -27,7 +27,21 @@ macro_rules! personal {
     };
 }
 
-pub(crate) use {not_personal, personal, prefix};
+/// An expression of SQL: the name of the personal source whose address has the SHA-256 of this column. The column `source` beside it
+/// says so too, but a replica of an older version may have written another name there.
+macro_rules! named_by {
+    ($hash:literal) => {
+        concat!(
+            "('",
+            $crate::personal::prefix!(),
+            "' || substr(",
+            $hash,
+            ", 1, 32))"
+        )
+    };
+}
+
+pub(crate) use {named_by, not_personal, personal, prefix};
 
 /// Hexadecimal digits of the hash that tell personal sources apart: 128 bits.
 const HASH_DIGITS: usize = 32;
@@ -78,6 +92,8 @@ mod tests {
     fn the_database_is_asked_by_the_same_rule() {
         assert_eq!(not_personal!("a.source"), "a.source NOT LIKE 'user-feed:%'");
         assert_eq!(personal!("source"), "source LIKE 'user-feed:%'");
+        let named = format!("('{}' || substr(url_hash, 1, {HASH_DIGITS}))", prefix!());
+        assert_eq!(named_by!("url_hash"), named);
     }
 
     /// PostgreSQL takes a partial index only for statements that have its condition in the same words.

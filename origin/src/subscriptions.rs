@@ -11,7 +11,7 @@ use crate::article::hex;
 use crate::database::{Database, DatabaseError, Dialect, on_pool, stored_time, within};
 use crate::discipline::{Gate, Ledger, Rules};
 use crate::http::{ClientFault, Forbidden, Guard, HttpClient};
-use crate::personal::source_name;
+use crate::personal::{named_by, source_name};
 use crate::source::Source;
 use crate::source::feed::FeedSource;
 use crate::users::{Deleted, Users};
@@ -78,7 +78,7 @@ pub struct Subscriptions {
     sources: Mutex<BTreeMap<String, Arc<dyn Source>>>,
 }
 
-const COLUMNS: &str = "id, url, source, added_at";
+const COLUMNS: &str = concat!("id, url, ", named_by!("url_hash"), " AS source, added_at");
 /// Locks the user, so that two requests at once do not both find room for the last feed.
 const LOCK: &str = "UPDATE users SET name = name WHERE id = $1";
 const COUNT_ALL: &str = "SELECT count(*) FROM user_feeds";
@@ -86,8 +86,15 @@ const COUNT: &str = "SELECT count(*) FROM user_feeds WHERE user_id = $1";
 const INSERT: &str = "INSERT INTO user_feeds (user_id, url, url_hash, source, added_at) VALUES ($1, $2, $3, $4, $5) \
     RETURNING id, url, source, added_at";
 const ALL: &str = "SELECT min(url) FROM user_feeds GROUP BY url_hash";
-const NAMES: &str = "SELECT source FROM user_feeds WHERE user_id = $1 ORDER BY source";
-const REMOVE: &str = "DELETE FROM user_feeds WHERE id = $1 AND user_id = $2 RETURNING source";
+const NAMES: &str = concat!(
+    "SELECT ",
+    named_by!("url_hash"),
+    " FROM user_feeds WHERE user_id = $1 ORDER BY 1"
+);
+const REMOVE: &str = concat!(
+    "DELETE FROM user_feeds WHERE id = $1 AND user_id = $2 RETURNING ",
+    named_by!("url_hash")
+);
 
 impl Subscriptions {
     /// `permitted` are networks that may be asked though they are not public.

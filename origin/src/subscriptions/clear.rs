@@ -7,7 +7,7 @@
 use super::Subscriptions;
 use crate::articles::take_turns;
 use crate::database::{DatabaseError, Dialect, json, on_pool, stored_time, within};
-use crate::personal::{personal, poll_key, source_name};
+use crate::personal::{named_by, personal, poll_key, source_name};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// From when on what nobody names counts as left over.
@@ -21,7 +21,9 @@ const LOOKED_FOR_MAX: i64 = 20;
 const LEFT_OVER: &str = concat!(
     "SELECT s.source FROM (SELECT source FROM questions UNION SELECT source FROM source_records) s WHERE ",
     personal!("s.source"),
-    " AND NOT EXISTS (SELECT 1 FROM user_feeds f WHERE f.source = s.source) ",
+    " AND NOT EXISTS (SELECT 1 FROM user_feeds f WHERE ",
+    named_by!("f.url_hash"),
+    " = s.source) ",
     "AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.source = s.source AND q.asked_at > $1) ORDER BY s.source < $3, s.source LIMIT $2"
 );
 
@@ -90,7 +92,9 @@ macro_rules! statements {
                 $texts,
                 " AS i) s WHERE ",
                 personal!("s.source"),
-                " AND NOT EXISTS (SELECT 1 FROM user_feeds f WHERE f.source = s.source)"
+                " AND NOT EXISTS (SELECT 1 FROM user_feeds f WHERE ",
+                named_by!("f.url_hash"),
+                " = s.source)"
             ),
             of_sources: &[
                 concat!(

@@ -32,6 +32,7 @@ on_both_databases!(
     a_feed_that_the_operator_has_too_is_polled_for_each,
     what_went_wrong_with_a_users_feed_is_remembered_without_its_words,
     feeds_are_asked_though_nothing_can_be_cleared_away,
+    a_name_that_an_older_version_wrote_hides_no_feed,
     what_is_left_over_goes_a_few_at_a_time,
     what_users_add_is_in_no_index_that_everybodys_articles_are_found_by,
     all_users_together_have_as_many_feeds_as_there_may_be,
@@ -536,5 +537,25 @@ async fn what_is_left_over_goes_a_few_at_a_time(database: TestDatabase) {
         cleared.push(some.expect("cleared"));
     }
     assert_eq!(cleared, [20, 20, 10, 0]);
+    assert_eq!(left(&other_view).await, [0; 5]);
+}
+
+async fn a_name_that_an_older_version_wrote_hides_no_feed(database: TestDatabase) {
+    let other_view = TestDatabase::at(database.url.clone());
+    let place = Place::start(database, &[LOOPBACK]).await;
+    let one = place.somebody("one@news.example").await;
+    let added = place.add(&one, &place.url("/feeds/rss.xml")).await;
+    let source = source_of(&added);
+    other_view
+        .execute("UPDATE user_feeds SET source = 'user-feed:127.0.0.1/feeds/rss.xml'")
+        .await;
+    let listed = place.get(&one, "/me/feeds").await.json();
+    assert_eq!(listed["feeds"], serde_json::json!([added.json()]));
+    assert_eq!(place.reads(&one).await, std::slice::from_ref(&source));
+    let later = Utc::now() + TimeDelta::hours(1);
+    let cleared = place.origin.subscriptions.clear(later).await;
+    assert_eq!(cleared.expect("cleared"), 0);
+    assert_eq!(place.reads(&one).await, [source]);
+    assert_eq!(place.remove(&one, &added.json()).await.status, 204);
     assert_eq!(left(&other_view).await, [0; 5]);
 }
