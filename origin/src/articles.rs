@@ -135,6 +135,9 @@ impl Articles {
                 let of_batch = (answer.source, &*written, &batch, stored_at);
                 relinked = derived::write(connection, dialect, self.scoring.scorer(), of_batch, &known, &tones).await?;
             }
+            if is_personal(answer.source) && !answer.articles.is_empty() {
+                sqlx::query(self.sql.list).bind(answer.source).bind(batch.hashes()?).bind(stored_at).execute(&mut *tx).await?;
+            }
             if is_personal(answer.source) && !written.is_empty() {
                 sqlx::query(self.sql.trim).bind(answer.source).bind(PERSONAL_ARTICLES_MAX).execute(&mut *tx).await?;
             }

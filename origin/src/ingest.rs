@@ -20,6 +20,7 @@ use crate::article::Category;
 use crate::articles::{Answer, Articles, Asked};
 use crate::database::DatabaseError;
 use crate::discipline::Purpose;
+use crate::source::feed::FeedSource;
 use crate::source::{Batch, Query, Source, SourceError};
 use crate::subscriptions::Subscriptions;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -101,22 +102,36 @@ impl Ingest {
         let _ = self.subscriptions.set(subscriptions);
     }
 
-    /// Asks a source that is about to be taken in, and stores what it gives; else tells why it gives nothing.
+    /// Asks a feed that somebody is about to add, and stores what it gives; else tells why it gives nothing, which nobody remembers.
     pub async fn introduce(
-        self: &Arc<Self>,
-        source: &Arc<dyn Source>,
+        &self,
+        feed: &FeedSource,
         now: DateTime<Utc>,
     ) -> Result<Result<(), Failure>, DatabaseError> {
-        let question = Question {
-            source: source.name().to_owned(),
+        let begun = Instant::now();
+        let query = Query {
             category: None,
+            articles_max: ARTICLES_PER_QUESTION_MAX,
+            purpose: Purpose::Live,
         };
-        let (live, begun) = (Purpose::Live, Instant::now());
-        let outcome = self.ask_once(source, question, live, begun, now).await?;
-        Ok(match outcome {
-            Outcome::Failed(failure) => Err(failure),
-            Outcome::Ok | Outcome::Empty => Ok(()),
-        })
+        let fetched = tokio::time::timeout(self.source_timeout, feed.fetch_whole(query, now)).await;
+        let fetched = fetched.unwrap_or(Err(SourceError::Timeout(self.source_timeout)));
+        let (outcome, batch, peace) = self.judge(feed.name(), fetched);
+        if let Outcome::Failed(failure) = outcome {
+            return Ok(Err(failure));
+        }
+        let answer = Answer {
+            source: feed.name(),
+            category: None,
+            by_category: feed.answers_by_category(),
+            outcome: outcome.as_str(),
+            articles: &batch.articles,
+            asked_at: now,
+            stored_at: now + begun.elapsed(),
+            ask_again_at: now + peace,
+        };
+        self.articles.store(&answer).await?;
+        Ok(Ok(()))
     }
 
     /// Remembers which sources are enabled: answers that were made with others are out of date.

@@ -157,6 +157,17 @@ impl Subscriptions {
         Arc::clone(source)
     }
 
+    /// A feed that somebody is about to add. It knows nothing of what was asked for others: by nothing that comes of it can be told
+    /// whether somebody has added it.
+    pub fn trial(&self, url: &Url) -> FeedSource {
+        let rules = Rules {
+            windows: Vec::new(),
+            concurrent_max: 1,
+        };
+        let gate = Gate::new(&name(url), self.http.clone(), Ledger::forgetful(), rules);
+        FeedSource::new(gate, url.clone(), self.interval_min)
+    }
+
     /// Adds a feed that has been seen to be one.
     pub async fn add(
         &self,

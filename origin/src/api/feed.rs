@@ -34,8 +34,7 @@ pub(super) async fn feed(
     let asked = params::feed(query.as_deref(), id, key).map_err(ApiError::Parameters)?;
     let preferences = app.people.preferences.all(id).await?;
     let wishes = Wishes::new(&preferences);
-    let own = own(&app, id).await?;
-    let (articles, next) = page(&app, &wishes, own, asked.after, asked.limit).await?;
+    let (articles, next) = page(&app, id, &wishes, asked.after, asked.limit).await?;
     private_json(&Feed {
         articles,
         next: next.map(|position| cursor::after(key, &params::feed_identity(id), position)),
@@ -43,18 +42,18 @@ pub(super) async fn feed(
 }
 
 /// The sources that a reader added.
-pub(super) async fn own(app: &App, user_id: i64) -> Result<Vec<String>, ApiError> {
+async fn own(app: &App, user_id: i64) -> Result<Vec<String>, ApiError> {
     match &app.subscriptions {
         Some(subscriptions) => Ok(subscriptions.names(user_id).await?),
         None => Ok(Vec::new()),
     }
 }
 
-/// The articles of a page, of the enabled sources and the reader's `own`, and where the next one begins.
+/// The articles of a page, of the enabled sources and those that the reader added, and where the next one begins.
 pub(super) async fn page(
     app: &App,
+    user_id: i64,
     wishes: &Wishes,
-    own: Vec<String>,
     mut after: Option<Position>,
     limit: u16,
 ) -> Result<(Vec<Article>, Option<Position>), ApiError> {
@@ -63,6 +62,7 @@ pub(super) async fn page(
         .sources()
         .iter()
         .map(|source| source.name().to_owned());
+    let own = own(app, user_id).await?;
     let is_wished = |name: &String| wishes.sources.is_empty() || wishes.sources.contains(name);
     let sources: Vec<String> = enabled.chain(own).filter(is_wished).collect();
     let mut articles: Vec<Article> = Vec::new();
@@ -73,6 +73,7 @@ pub(super) async fn page(
             .articles
             .selected(&Selection {
                 sources: &sources,
+                reader: Some(user_id),
                 categories: &wishes.categories,
                 after,
                 limit: batch_max,

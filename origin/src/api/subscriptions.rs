@@ -71,13 +71,13 @@ pub(super) async fn add(
         return Err(ApiError::NoRoomForFeeds);
     }
     app.people.admit_feed(user_id)?;
-    let source = subscriptions.source(&url);
+    let feed = subscriptions.trial(&url);
     let seat = app.people.introduction().await?;
     let ingest = Arc::clone(&app.ingest);
     // It keeps its seat when whoever waits for it leaves.
     let introduced = tokio::spawn(async move {
         let _seat = seat;
-        ingest.introduce(&source, now).await
+        ingest.introduce(&feed, now).await
     });
     let introduced = introduced
         .await

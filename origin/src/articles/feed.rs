@@ -10,6 +10,8 @@ use crate::database::{DatabaseError, LAST_TIME, json, on_pool, stored_time, with
 pub struct Selection<'a> {
     /// Only articles of these sources: the one list that must name what it wants.
     pub sources: &'a [String],
+    /// Who reads: of the feeds that this user added, only what was stored or listed there since.
+    pub reader: Option<i64>,
     pub categories: &'a [Category],
     pub after: Option<Position>,
     pub limit: u16,
@@ -31,7 +33,7 @@ impl Articles {
         let sql = self.sql.selected;
         let rows: Vec<ArticleRow> = within(async {
             Ok(on_pool!(self.database, pool => sqlx::query_as(sql).bind(&sources).bind(&categories)
-                .bind(stored_time(after.published_at)).bind(after.id).bind(i64::from(selection.limit)).fetch_all(pool).await)?)
+                .bind(stored_time(after.published_at)).bind(after.id).bind(i64::from(selection.limit)).bind(selection.reader).fetch_all(pool).await)?)
         })
         .await?;
         Ok(rows.into_iter().map(Article::from).collect())

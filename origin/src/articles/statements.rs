@@ -1,7 +1,7 @@
 //! The statements, written once for both databases. Where the dialects differ, the word is an argument of the macro:
 //! how a JSON parameter becomes rows. Both understand `$1`, upserts, row values, `string_agg` and `IS DISTINCT FROM`.
 
-use crate::personal::not_personal;
+use crate::personal::{named_by, not_personal};
 
 /// The statements in one dialect.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Statements {
     pub(super) asked: &'static str,
     /// Takes away what is older than the newest $2 articles of the source $1.
     pub(super) trim: &'static str,
+    /// Remembers that the articles with the hashes $2 stood in the answer of the source $1 at $3.
+    pub(super) list: &'static str,
     pub(super) selected: &'static str,
     /// The columns that `ArticleRow` reads, of an article `a`.
     pub(super) columns: &'static str,
@@ -128,6 +130,10 @@ macro_rules! statements {
             // As many at a time as a batch may have brought, and some.
             trim: "DELETE FROM articles WHERE id IN \
                 (SELECT id FROM articles WHERE source = $1 ORDER BY published_at DESC, id DESC LIMIT 1000 OFFSET $2)",
+            list: concat!(
+                "UPDATE articles SET listed_at = $3 WHERE source = $1 AND url_hash IN (", $words, ") ",
+                "AND (listed_at IS NULL OR listed_at < $3)"
+            ),
             // Stories are looked for one at a time (see `lists`).
             selected: concat!(
                 "SELECT ", article_columns!($object, $array), of_sources!($names),
@@ -135,6 +141,8 @@ macro_rules! statements {
                 " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
                 "AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0) AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
                 "AND (r.published_at, r.id) < (a.published_at, a.id) AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0)))",
+                " AND (", not_personal!("a.source"), " OR coalesce(a.listed_at, a.updated_at) >= (SELECT min(f.added_at) ",
+                "FROM user_feeds f WHERE f.user_id = $6 AND ", named_by!("f.url_hash"), " = a.source))",
                 " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
             ),
             columns: article_columns!($object, $array),

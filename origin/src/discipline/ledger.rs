@@ -18,6 +18,8 @@ const SAME_RESET: TimeDelta = TimeDelta::seconds(2);
 pub struct Ledger {
     /// `None` counts nothing, and so lets nothing through.
     database: Option<Database>,
+    /// Whether what is asked is counted and remembered.
+    remembers: bool,
 }
 
 /// What a provider says is left, and until when that holds.
@@ -108,12 +110,24 @@ impl Ledger {
     pub fn new(database: &Database) -> Self {
         Self {
             database: Some(database.clone()),
+            remembers: true,
         }
     }
 
     /// One that lets nothing through: for naming sources without asking them.
     pub fn closed() -> Self {
-        Self { database: None }
+        Self {
+            database: None,
+            remembers: true,
+        }
+    }
+
+    /// One that lets everything through and remembers nothing, nor knows what others remember: for trying what has no quota.
+    pub fn forgetful() -> Self {
+        Self {
+            database: None,
+            remembers: false,
+        }
     }
 
     fn database(&self) -> Result<&Database, DatabaseError> {
@@ -130,6 +144,9 @@ impl Ledger {
         purpose: Purpose,
         now: DateTime<Utc>,
     ) -> Result<Result<(), Refusal>, DatabaseError> {
+        if !self.remembers {
+            return Ok(Ok(()));
+        }
         let database = self.database()?;
         let memory = quota::memory(windows);
         let forgotten = now - memory.unwrap_or_default().max(MEMORY_MIN);
@@ -159,6 +176,9 @@ impl Ledger {
 
     /// Remembers that a source is not to be asked before then. An earlier time never shortens a later one.
     pub async fn pause(&self, source: &str, until: DateTime<Utc>) -> Result<(), DatabaseError> {
+        if !self.remembers {
+            return Ok(());
+        }
         let database = self.database()?;
         within(async {
             on_pool!(database, pool => sqlx::query(PAUSE).bind(source).bind(stored_time(until)).execute(pool).await.map(drop))?;
@@ -170,6 +190,9 @@ impl Ledger {
     /// Remembers what a provider says is left. Of two answers about the same stretch the one that leaves less holds: answers
     /// overtake one another, and requests under way are counted here already.
     pub async fn allow(&self, source: &str, allowance: Allowance) -> Result<(), DatabaseError> {
+        if !self.remembers {
+            return Ok(());
+        }
         let database = self.database()?;
         within(async { on_pool!(database, pool => {
             let mut tx = pool.begin_with(database.begin_write()).await?;
@@ -183,6 +206,9 @@ impl Ledger {
     }
 
     pub async fn succeeded(&self, source: &str, now: DateTime<Utc>) -> Result<(), DatabaseError> {
+        if !self.remembers {
+            return Ok(());
+        }
         let database = self.database()?;
         within(async {
             on_pool!(database, pool => sqlx::query(SUCCEEDED).bind(source).bind(stored_time(now)).execute(pool).await.map(drop))?;
@@ -199,6 +225,9 @@ impl Ledger {
         text: &str,
         now: DateTime<Utc>,
     ) -> Result<(), DatabaseError> {
+        if !self.remembers {
+            return Ok(());
+        }
         let database = self.database()?;
         let text = crate::database::without_nul(text);
         within(async {

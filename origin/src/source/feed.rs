@@ -155,6 +155,18 @@ impl FeedSource {
         self.gate.ask_at_length(&request, ask, judge).await
     }
 
+    /// All that the feed says now, whoever's turn it is and whatever was asked before.
+    pub async fn fetch_whole(
+        &self,
+        query: Query,
+        now: DateTime<Utc>,
+    ) -> Result<Batch, SourceError> {
+        match self.poll(query, &Validators::default(), now).await? {
+            Polled::Changed(batch, _) => Ok(batch.limited(query.articles_max)),
+            Polled::Unchanged { .. } => Ok(Batch::unchanged()),
+        }
+    }
+
     /// Until what is remembered, the feed counts as just polled: what is lost here costs one needless poll.
     async fn again_at(&self, again_at: DateTime<Utc>) {
         let put = self.gate.ledger().poll_again_at(&self.url_hash, again_at);

@@ -448,6 +448,7 @@ async fn a_story_whose_first_article_is_not_in_the_answer_is_shown_once(database
     for categories in [&[][..], &[Category::General]] {
         let selection = Selection {
             sources: &sources,
+            reader: None,
             categories,
             after: None,
             limit: 100,

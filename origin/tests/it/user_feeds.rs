@@ -4,14 +4,20 @@ use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::http::{Reply, get, send, send_json};
 use crate::support::readers::{LOOPBACK, Place};
 use hyper::Method;
+use larder_origin::sim::{Behaviour, Upstream};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 on_both_databases!(
     a_feed_is_its_users_own_and_nobody_elses,
     a_user_has_as_many_feeds_as_there_may_be,
     what_users_added_is_asked_by_rounds_until_nobody_wants_it,
+    a_reader_sees_what_could_be_seen_since_the_feed_was_added,
+    no_answer_tells_whether_somebody_else_has_a_feed,
 );
 
 fn refused(reply: &Reply) -> (u16, String) {
@@ -215,4 +221,132 @@ async fn what_is_no_feed_is_refused_with_a_reason() {
         place.get(&one, "/me/feeds").await.json()["feeds"],
         json!([])
     );
+}
+
+/// A feed that lists what it was last told to, and counts who asks for it.
+struct Changing {
+    url: String,
+    titles: Arc<Mutex<Vec<&'static str>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Changing {
+    async fn start(titles: &[&'static str]) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let feed = Self {
+            url: format!("http://{address}/rss.xml"),
+            titles: Arc::new(Mutex::new(titles.to_vec())),
+            asked: Arc::default(),
+        };
+        let (titles, asked) = (Arc::clone(&feed.titles), Arc::clone(&feed.asked));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                asked.fetch_add(1, Ordering::SeqCst);
+                let answer = Self::answer(&titles.lock().expect("no panic while locked"));
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        feed
+    }
+
+    fn answer(titles: &[&str]) -> String {
+        let items = titles.iter().map(|title| {
+            format!("<item><title>{title}</title><link>https://a.example/{title}</link></item>")
+        });
+        let items: String = items.collect();
+        let body = format!("<rss version='2.0'><channel><title>T</title>{items}</channel></rss>");
+        let length = body.len();
+        format!(
+            "HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}",
+            titles.concat()
+        )
+    }
+
+    fn now_lists(&self, titles: &[&'static str]) {
+        *self.titles.lock().expect("no panic while locked") = titles.to_vec();
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// The titles that somebody reads in feeds of their own.
+async fn titles(place: &Place, bearer: &str) -> BTreeSet<String> {
+    let body = place.get(bearer, "/me/feed?limit=100").await.json();
+    let articles = body["articles"].as_array().expect("articles").iter();
+    let own = articles.filter(|article| {
+        let source = article["source"].as_str().expect("a name");
+        source.starts_with("user-feed:")
+    });
+    own.map(|article| article["title"].as_str().expect("a title").to_owned())
+        .collect()
+}
+
+async fn a_reader_sees_what_could_be_seen_since_the_feed_was_added(database: TestDatabase) {
+    let settings = [LOOPBACK, ("FEED_INTERVAL_MIN", "0s")];
+    let place = Place::start(database, &settings).await;
+    let (one, other) = (
+        place.somebody("one@news.example").await,
+        place.somebody("other@news.example").await,
+    );
+    let sees = async |bearer: &str, expected: &[&str]| {
+        let expected: BTreeSet<String> = expected.iter().map(|&title| title.to_owned()).collect();
+        assert_eq!(titles(&place, bearer).await, expected);
+    };
+    let feed = Changing::start(&["early", "stays"]).await;
+    assert_eq!(place.add(&one, &feed.url).await.status, 201);
+    feed.now_lists(&["stays", "later"]);
+    assert_eq!(place.add(&other, &feed.url).await.status, 201);
+    sees(&one, &["early", "stays", "later"]).await;
+    sees(&other, &["stays", "later"]).await;
+    feed.now_lists(&["last"]);
+    let later = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    place.round(later).await;
+    sees(&one, &["early", "stays", "later", "last"]).await;
+    sees(&other, &["stays", "later", "last"]).await;
+    let listed = place.get(&other, "/me/feeds").await.json()["feeds"][0].clone();
+    assert_eq!(place.remove(&other, &listed).await.status, 204);
+    sees(&other, &[]).await;
+    assert_eq!(place.add(&other, &feed.url).await.status, 201);
+    sees(&other, &["last"]).await;
+    sees(&one, &["early", "stays", "later", "last"]).await;
+}
+
+async fn no_answer_tells_whether_somebody_else_has_a_feed(database: TestDatabase) {
+    let place = Place::start(database, &[LOOPBACK]).await;
+    let (one, other) = (
+        place.somebody("one@news.example").await,
+        place.somebody("other@news.example").await,
+    );
+    // It has just been asked for one, and is asked for the other all the same.
+    let feed = Changing::start(&["a"]).await;
+    for (asked, bearer) in [(1, &one), (2, &other)] {
+        assert_eq!(place.add(bearer, &feed.url).await.status, 201);
+        assert_eq!(feed.asked(), asked);
+    }
+    // It has failed for one so often that it is left alone, which is nothing to the other.
+    let (known, unknown) = (place.url("/feeds/rss.xml"), place.url("/feeds/atom.xml"));
+    assert_eq!(place.add(&one, &known).await.status, 201);
+    place.simulation.behave(Behaviour {
+        fail: [Upstream::Feeds].into(),
+        ..Behaviour::default()
+    });
+    for hours in 1..8 {
+        let later = chrono::Utc::now() + chrono::TimeDelta::hours(hours);
+        let round = place.origin.ingest.tick_added(later).await;
+        assert_ne!(round.expect("a round").failed, 0);
+    }
+    let mut told = Vec::new();
+    for url in [known, unknown] {
+        let refused = place.add(&other, &url).await;
+        told.push((refused.status, refused.json()["detail"].clone()));
+        assert!(String::from_utf8_lossy(&refused.body).contains("answers with an error"));
+    }
+    assert_eq!(told[0], told[1]);
 }

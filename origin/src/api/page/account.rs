@@ -62,8 +62,7 @@ pub(in crate::api) async fn page(
     if let Some(caller) = caller {
         let preferences = app.people.preferences.all(caller.user.id).await?;
         let wishes = Wishes::new(&preferences);
-        let own = feed::own(&app, caller.user.id).await?;
-        let (articles, _) = feed::page(&app, &wishes, own, None, ARTICLES).await?;
+        let (articles, _) = feed::page(&app, caller.user.id, &wishes, None, ARTICLES).await?;
         let shown = serde_json::to_value(&articles).and_then(serde_json::from_value);
         page.articles = shown.map_err(|error| ApiError::Internal(error.to_string()))?;
         let chosen = |category| {
