@@ -385,6 +385,8 @@ macro_rules! statements {
 fn statements(dialect: Dialect) -> &'static Statements {
     static POSTGRES: Statements = statements! {
         ids: "SELECT CAST(jsonb_array_elements_text(CAST($1 AS jsonb)) AS bigint)",
+        // Fenced off (`OFFSET 0`) with what the index of words answers: else all articles of these days are walked through as well,
+        // users' own among them.
         candidates: concat!("SELECT i.id AS of_id, c.id, c.source, c.outlet, c.headline, c.published_at \
             FROM jsonb_to_recordset(CAST($1 AS jsonb)) AS i (id bigint, query text, since timestamptz, until timestamptz, \
                 first_week integer, last_week integer) \
@@ -392,10 +394,11 @@ fn statements(dialect: Dialect) -> &'static Statements {
                 SELECT a.id, a.source, a.outlet, a.headline, a.published_at \
                 FROM generate_series(i.first_week, i.last_week) AS w (week) \
                 CROSS JOIN LATERAL ( \
-                    SELECT n.id, n.source, n.outlet, n.headline, n.published_at FROM articles n \
-                    WHERE n.search @@ to_tsquery('english', i.query) AND n.week = w.week AND n.id <> i.id \
-                    AND n.duplicate_of IS NULL AND n.headline IS NOT NULL AND n.published_at BETWEEN i.since AND i.until \
-                    AND ", not_personal!("n.source"), " ORDER BY n.published_at, n.id LIMIT $2) a \
+                    SELECT n.id, n.source, n.outlet, n.headline, n.published_at FROM (SELECT o.* FROM articles o \
+                        WHERE o.search @@ to_tsquery('english', i.query) AND o.week = w.week \
+                        AND ", not_personal!("o.source"), " OFFSET 0) n \
+                    WHERE n.id <> i.id AND n.duplicate_of IS NULL AND n.headline IS NOT NULL \
+                    AND n.published_at BETWEEN i.since AND i.until ORDER BY n.published_at, n.id LIMIT $2) a \
                 LIMIT $2) c"),
         links: "jsonb_to_recordset(CAST($1 AS jsonb)) AS i (id bigint, duplicate_of bigint)",
     };
