@@ -38,6 +38,11 @@ impl Tag {
         Self("messages".to_owned())
     }
 
+    /// What shows some of the board and isn't fresh after every message, but is when a person's words are erased.
+    pub fn erasures() -> Self {
+        Self("erasures".to_owned())
+    }
+
     /// What shows this article.
     pub fn article(id: i64) -> Self {
         Self(format!("article:{id}"))

@@ -126,20 +126,27 @@ pub(super) fn shared() -> Shared {
     Shared::exactly_secs(KEPT_SECS).tagged([Tag::messages()])
 }
 
-/// The same, where an account was deleted, if that changed the board.
+/// The same, where an account was deleted, if that changed the board: its words stand nowhere any more, beside the news neither. One
+/// has to sign up for each, so nobody empties a cache by this in passing.
 pub(super) fn voiding_after(deleted: Deleted, answer: Response) -> Response {
     match deleted.messages {
         0 => answer,
-        _ => voiding(answer),
+        _ => voiding_all(answer, &[Tag::messages(), Tag::erasures()]),
     }
 }
 
 /// Tells caches that the board has changed.
-pub(super) fn voiding(mut answer: Response) -> Response {
-    let group = format!("\"{}\"", Tag::messages());
+pub(super) fn voiding(answer: Response) -> Response {
+    voiding_all(answer, &[Tag::messages()])
+}
+
+fn voiding_all(mut answer: Response, tags: &[Tag]) -> Response {
+    let groups: Vec<String> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
     // A tag is visible ASCII.
-    if let Ok(group) = HeaderValue::from_str(&group) {
-        answer.headers_mut().insert(CACHE_GROUP_INVALIDATION, group);
+    if let Ok(groups) = HeaderValue::from_str(&groups.join(", ")) {
+        answer
+            .headers_mut()
+            .insert(CACHE_GROUP_INVALIDATION, groups);
     }
     answer
 }

@@ -2,7 +2,7 @@
 //!
 //! The news and the board are the same for everybody and kept as the API's own answers are: what they show is what `/articles`, `/search` and
 //! `/messages` answer, with the same tags, so that what voids those voids the pages. The messages beside the news are the exception: anybody may
-//! post, and nobody shall empty the cache of the news by that, so they may be a minute old. Nothing in them depends on who asks: no cookie
+//! post, and nobody shall empty the cache of the news by that, so they may be a minute old; but those of a deleted account go at once. Nothing in them depends on who asks: no cookie
 //! is looked at. The account is one person's, never kept; a script puts its menu into the shared pages.
 
 mod account;
@@ -19,6 +19,7 @@ use super::exchange::Now;
 use super::{App, articles, messages, params, search};
 use crate::article::Category;
 use crate::sentiment::Label;
+use crate::tag::Tag;
 use askama::Template;
 use assets::{ASSETS, Assets};
 use axum::Extension;
@@ -121,6 +122,7 @@ pub(super) async fn front(
         // When the page changed is not when its articles did.
         Some(shared) => shared
             .at_most_secs(messages::KEPT_SECS)
+            .tagged([Tag::erasures()])
             .modified(None)
             .dress(page),
         None => {

@@ -1,6 +1,6 @@
 //! The message board and the views, straight and through the real proxy.
 
-use crate::support::http::{get, post_form, send, send_json};
+use crate::support::http::{Reply, get, post_form, send, send_json};
 use crate::support::news::{Act, Script, article};
 use crate::support::origin::TestOrigin;
 use crate::support::proxy::Proxy;
@@ -10,6 +10,10 @@ use std::net::SocketAddr;
 
 async fn origin() -> TestOrigin {
     TestOrigin::start(&[Script::new("a", Act::Give(vec![article("x", 0)]))]).await
+}
+
+fn text(page: &Reply) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(&page.body)
 }
 
 async fn texts(address: SocketAddr, target: &str) -> Vec<String> {
@@ -249,4 +253,43 @@ async fn every_beacon_counts_though_the_page_comes_from_the_cache() {
         (again.header("x-cache"), &again.body),
         ("HIT", &status.body)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_account_s_words_leave_the_front_page_at_once_and_a_post_leaves_it_be() {
+    let origin = origin().await;
+    let running = Proxy::before(origin.address, &[]).await;
+    let proxy = running.address;
+    // A post leaves other people's pages as they are: each way has a page of its own.
+    for (way, page) in [("/me", "/"), ("/account/delete", "/?category=general")] {
+        let form = format!("email={}%40news.example&password=correct+horse", &way[1..3]);
+        let up = post_form(origin.address, "/auth/register", &[], &form).await;
+        let cookie = up.header("set-cookie");
+        let cookie = cookie.split(';').next().expect("a cookie").to_owned();
+        let fields = [("cookie", cookie.as_str())];
+        let words = format!("Words+beside+the+news+{}", &way[1..3]);
+        let shown = words.replace('+', " ");
+        let posted = post_form(proxy, "/messages", &fields, &format!("text={words}")).await;
+        assert_eq!(posted.status, 303, "{:?}", posted.body);
+        assert!(text(&get(proxy, page).await).contains(&shown));
+        let other = post_form(proxy, "/messages", &[], "text=By+the+way").await;
+        assert_eq!(other.status, 303);
+        assert_eq!(get(proxy, page).await.header("x-cache"), "HIT");
+        let list = get(proxy, "/articles?limit=3").await;
+        assert_eq!(list.status, 200);
+
+        let gone = match way {
+            "/me" => {
+                let gone = send(proxy, Method::DELETE, way, &fields).await;
+                gone.expect("an answer").status
+            }
+            way => post_form(proxy, way, &fields, "sure=yes").await.status,
+        };
+        assert!(gone == 204 || gone == 303, "{gone}");
+        let front = get(proxy, page).await;
+        assert_eq!(front.header("x-cache"), "MISS", "{way}");
+        assert!(!text(&front).contains(&shown), "{way}");
+        let list = get(proxy, "/articles?limit=3").await;
+        assert_eq!(list.header("x-cache"), "HIT", "the news stay");
+    }
 }
