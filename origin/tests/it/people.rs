@@ -21,6 +21,7 @@ on_both_databases!(
     only_its_author_takes_a_message_down,
     deleting_a_user_leaves_nothing_of_that_user,
     every_view_is_counted,
+    a_message_that_comes_while_its_account_goes_is_counted_or_refused,
     a_flood_without_a_name_wipes_out_no_named_message,
 );
 
@@ -403,4 +404,26 @@ async fn every_view_is_counted(database: TestDatabase) {
         counted.expect("counted");
     }
     assert_eq!(views.total().await.expect("a number"), 20);
+}
+
+async fn a_message_that_comes_while_its_account_goes_is_counted_or_refused(database: TestDatabase) {
+    let pool = database.migrated().await;
+    let (users, board) = (Users::new(&pool), Board::new(&pool));
+    for round in 0..20 {
+        let user = user(&pool, &format!("ada{round}")).await.expect("new");
+        let posts = (0..4).map(|_| async {
+            let new = NewMessage {
+                user_id: Some(user.id),
+                author: "ada",
+                text: "hello",
+            };
+            board.post(&new, noon()).await.is_ok()
+        });
+        let deleting = users.delete(user.id);
+        let (posted, deleted) =
+            futures_util::future::join(futures_util::future::join_all(posts), deleting).await;
+        let posted = posted.into_iter().filter(|posted| *posted).count();
+        let deleted = deleted.expect("nobody waits in a circle");
+        assert_eq!(deleted.messages, posted as u64, "round {round}");
+    }
 }
