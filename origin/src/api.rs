@@ -78,6 +78,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use caching::Shared;
+use chrono::{DateTime, Utc};
 use error::ApiError;
 use ipnet::IpNet;
 use people::People;
@@ -101,7 +102,7 @@ pub struct App {
     limiter: Option<Mutex<Limiter>>,
     people: People,
     /// `None` when people's Reddit accounts cannot be connected here.
-    connections: Option<Connections>,
+    connections: Option<Arc<Connections>>,
     /// `None` when there is no client to ask them with.
     subscriptions: Option<Arc<Subscriptions>>,
 }
@@ -145,7 +146,7 @@ impl App {
                 .rate_limit_per_minute
                 .map(|rate| Mutex::new(Limiter::new(rate))),
             people: People::new(config, database),
-            connections: Connections::of(config, database),
+            connections: Connections::of(config, database).map(Arc::new),
         })
     }
 
@@ -154,18 +155,31 @@ impl App {
         &self.refreshes
     }
 
+    /// People's Reddit accounts; `None` when they cannot be connected here.
+    pub fn connections(&self) -> Option<&Arc<Connections>> {
+        self.connections.as_ref()
+    }
+
     /// What users added, to be asked by a schedule of its own; `None` when there is no client to ask with.
     pub fn subscriptions(&self) -> Option<&Arc<Subscriptions>> {
         self.subscriptions.as_ref()
     }
 
     /// Deletes an account with all that hangs on it.
-    async fn delete_user(&self, user_id: i64) -> Result<Deleted, DatabaseError> {
+    async fn delete_user(
+        &self,
+        user_id: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, DatabaseError> {
         let users = &self.people.users;
-        match &self.subscriptions {
-            Some(subscriptions) => subscriptions.delete_user(users, user_id).await,
-            None => users.delete(user_id).await,
+        let deleted = match &self.subscriptions {
+            Some(subscriptions) => subscriptions.delete_user(users, user_id, now).await?,
+            None => users.delete(user_id, now).await?,
+        };
+        if let Some(connections) = &self.connections {
+            connections.revoke_soon(now);
         }
+        Ok(deleted)
     }
 
     /// How long articles may be kept.

@@ -7,7 +7,8 @@
 mod accounts;
 mod oauth;
 
-pub use accounts::{Account, AccountFault, Accounts, Ended, Owner, Pending};
+pub(crate) use accounts::end_of_user;
+pub use accounts::{Account, AccountFault, Accounts, Owner, Pending};
 pub use oauth::{Grant, OauthFault, Permission, authorize_url};
 
 use crate::article::text::{self, NAME_CHARS_MAX};
@@ -23,8 +24,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
 /// Where people sign in and tokens are given out.
@@ -35,6 +36,10 @@ pub const API_URL: &str = "https://oauth.reddit.com";
 const EXPIRY_MARGIN: TimeDelta = TimeDelta::seconds(60);
 /// People whose questions are put to Reddit at the same time; more wait.
 const PEOPLE_AT_ONCE_MAX: usize = 8;
+/// Between looks for tokens that Reddit did not take back at once.
+const REVOKE_INTERVAL: Duration = Duration::from_secs(60);
+/// Rounds of taking tokens back that are under way at the same time; more wait, and find less to do.
+const REVOKING_MAX: usize = 2;
 /// Reddit's own word for installations that will not be told apart.
 const DEVICE_ID: &str = "DO_NOT_TRACK_THIS_DEVICE";
 
@@ -136,10 +141,11 @@ impl Reddit {
         self.http.timeout()
     }
 
-    async fn revoke_all(&self, ended: Ended, now: DateTime<Utc>) {
+    /// Takes back what could not be kept, and so is tried but once.
+    async fn revoke_grant(&self, grant: Grant, now: DateTime<Utc>) {
         let tokens = [
-            (ended.access_token, "access_token"),
-            (ended.refresh_token, "refresh_token"),
+            (grant.refresh_token, "refresh_token"),
+            (Some(grant.access_token), "access_token"),
         ];
         for (token, hint) in tokens {
             let Some(token) = token else { continue };
@@ -273,6 +279,8 @@ pub struct Connections {
     pub accounts: Arc<Accounts>,
     /// The same quota as the source's: Reddit counts by client.
     pub gate: Gate,
+    /// Rounds of revoking under way.
+    revoking: Arc<Semaphore>,
 }
 
 impl Connections {
@@ -281,6 +289,7 @@ impl Connections {
             reddit: Arc::new(reddit),
             accounts: Arc::new(accounts),
             gate,
+            revoking: Arc::new(Semaphore::new(REVOKING_MAX)),
         }
     }
 
@@ -344,36 +353,44 @@ impl Connections {
         now: DateTime<Utc>,
     ) -> Result<(), AccountFault> {
         let kept = self.accounts.connect(owner, &grant, name, now).await;
-        let (ended, kept) = match kept {
-            Ok(ended) => (ended, Ok(())),
-            Err(fault) => (vec![Ended::from(grant)], Err(fault)),
-        };
-        self.revoke(ended, now).await;
+        if kept.is_err() {
+            let reddit = Arc::clone(&self.reddit);
+            tokio::spawn(async move { reddit.revoke_grant(grant, now).await });
+        }
+        self.revoke_soon(now);
         kept
     }
 
-    /// Ends a connection, here and at Reddit. Nothing to end is fine.
+    /// Ends a connection, here and, soon after, at Reddit. Nothing to end is fine.
     pub async fn disconnect(&self, owner: &Owner, now: DateTime<Utc>) -> Result<(), DatabaseError> {
-        let ended = self.accounts.disconnect(owner).await?;
-        self.revoke(ended.into_iter().collect(), now).await;
+        self.accounts.disconnect(owner, now).await?;
+        self.revoke_soon(now);
         Ok(())
     }
 
-    /// Takes tokens back at Reddit. They are forgotten here already, so a failure is only worth a line, and it goes on when
-    /// nobody waits for it any more.
-    async fn revoke(&self, ended: Vec<Ended>, now: DateTime<Utc>) {
-        let tasks: Vec<_> = ended
-            .into_iter()
-            .map(|ended| {
-                let reddit = Arc::clone(&self.reddit);
-                tokio::spawn(async move { reddit.revoke_all(ended, now).await })
-            })
-            .collect();
-        for task in tasks {
-            if let Err(error) = task.await {
-                tracing::warn!(%error, "tokens were not taken back");
-            }
+    /// Takes back at Reddit what is due, while nobody waits for it.
+    pub fn revoke_soon(&self, now: DateTime<Utc>) {
+        let (reddit, accounts) = (Arc::clone(&self.reddit), Arc::clone(&self.accounts));
+        let (revoking, begun) = (Arc::clone(&self.revoking), Instant::now());
+        tokio::spawn(async move {
+            // It is never closed.
+            let _seat = revoking.acquire().await;
+            revoke_due(&accounts, &reddit, now + begun.elapsed()).await;
+        });
+    }
+
+    /// Now and then takes back what could not be taken back at once, for ever.
+    pub async fn revoke_now_and_then(self: Arc<Self>, clock: impl Fn() -> DateTime<Utc>) {
+        loop {
+            revoke_due(&self.accounts, &self.reddit, clock()).await;
+            tokio::time::sleep(REVOKE_INTERVAL).await;
         }
+    }
+}
+
+async fn revoke_due(accounts: &Accounts, reddit: &Reddit, now: DateTime<Utc>) {
+    if let Err(error) = accounts.revoke_due(reddit, now).await {
+        tracing::warn!(%error, "tokens are taken back later");
     }
 }
 

@@ -93,6 +93,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         background.spawn(catch_up(database.clone(), Arc::clone(&articles)));
         let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
         background.spawn(schedule.run(Utc::now));
+        if let Some(connections) = app.connections() {
+            background.spawn(Arc::clone(connections).revoke_now_and_then(Utc::now));
+        }
         if let Some(subscriptions) = app.subscriptions() {
             let interval = config.refresh_interval;
             let added = AddedSchedule::new(&database, &ingest, subscriptions, interval);

@@ -234,9 +234,14 @@ impl Subscriptions {
     }
 
     /// Deletes an account, and then what no other user has added.
-    pub async fn delete_user(&self, users: &Users, user_id: i64) -> Result<Deleted, DatabaseError> {
+    pub async fn delete_user(
+        &self,
+        users: &Users,
+        user_id: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Deleted, DatabaseError> {
         let sources = self.names(user_id).await?;
-        let deleted = users.delete(user_id).await?;
+        let deleted = users.delete(user_id, now).await?;
         self.forget(&sources).await;
         Ok(deleted)
     }

@@ -11,7 +11,8 @@ pub use email::{Email, EmailFault};
 pub use password::{Busy, PasswordFault, PasswordHash, Passwords, check as check_password};
 pub use token::{Token, TokenDigest};
 
-use crate::database::{Database, DatabaseError, Dialect, on_pool, stored_time, within};
+use crate::database::{Connection, Database, DatabaseError, Dialect, on_pool, stored_time, within};
+use crate::reddit::end_of_user;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -156,8 +157,9 @@ impl Users {
     }
 
     /// Removes a user with sessions, preferences and messages. Whatever is added in the name of a user has that user's row first, and so
-    /// has this: nobody's message comes in between uncounted, and nobody waits for the other in a circle.
-    pub async fn delete(&self, user_id: i64) -> Result<Deleted, DatabaseError> {
+    /// has this: nobody's message comes in between uncounted, and nobody waits for the other in a circle. What the user
+    /// had connected elsewhere is to be taken back there.
+    pub async fn delete(&self, user_id: i64, now: DateTime<Utc>) -> Result<Deleted, DatabaseError> {
         let lock = match self.database.dialect() {
             Dialect::Postgres => "SELECT id FROM users WHERE id = $1 FOR UPDATE",
             // The transaction has the lock there is.
@@ -169,6 +171,7 @@ impl Users {
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
             sqlx::query(lock).bind(user_id).execute(&mut *tx).await?;
             let messages = sqlx::query(MESSAGES).bind(user_id).execute(&mut *tx).await?.rows_affected();
+            end_of_user(&mut Connection::from(&mut *tx), user_id, now).await?;
             let users = sqlx::query(USER).bind(user_id).execute(&mut *tx).await?.rows_affected();
             tx.commit().await?;
             Ok(Deleted { was_there: users > 0, messages })

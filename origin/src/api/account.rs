@@ -5,7 +5,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::exchange::Now;
 use super::params::ParameterFault;
-use super::{App, messages, params, private, private_json, reddit};
+use super::{App, messages, params, private, private_json};
 use crate::preferences::{Set, VALUE_BYTES_MAX, Wishes, is_key};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
@@ -30,8 +30,7 @@ pub(super) async fn delete(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
-    reddit::forget(&app, caller.user.id, now).await?;
-    let deleted = app.delete_user(caller.user.id).await?;
+    let deleted = app.delete_user(caller.user.id, now).await?;
     Ok(messages::voiding_after(
         deleted,
         private(StatusCode::NO_CONTENT),

@@ -321,17 +321,8 @@ async fn best(
     })?
 }
 
-/// Ends what a user who is about to be deleted has connected: with the user its tokens would be gone, and good for ever at Reddit.
-pub(super) async fn forget(app: &App, user_id: i64, now: DateTime<Utc>) -> Result<(), ApiError> {
-    if let Some(connections) = &app.connections {
-        let owner = Owner::User(user_id);
-        connections.disconnect(&owner, now).await?;
-    }
-    Ok(())
-}
-
 fn connections(app: &App) -> Result<&Connections, OauthFault> {
-    app.connections.as_ref().ok_or(OauthFault::NotConfigured)
+    app.connections.as_deref().ok_or(OauthFault::NotConfigured)
 }
 
 fn owner(app: &App, asker: &Asker, caller: Option<Caller>, fields: &HeaderMap) -> Option<Owner> {

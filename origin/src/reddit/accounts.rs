@@ -1,11 +1,15 @@
 //! Whose tokens are kept: every SQL statement on OAuth's states and accounts.
 //!
-//! Must stay true: a state is used once; tokens lie sealed, each bound to its owner. How they are replaced stands in `renewal`.
+//! Must stay true: a state is used once; tokens lie sealed, each bound to its owner. How they are replaced stands in `renewal`, and how
+//! those of ended connections are taken back in `revocations`.
 
 mod renewal;
+mod revocations;
+
+pub(crate) use revocations::end_of_user;
 
 use super::{Grant, OauthFault};
-use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
+use crate::database::{Connection, Database, DatabaseError, Dialect, on_pool, stored_time, within};
 use crate::secret::Secret;
 use crate::vault::Vault;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -46,16 +50,9 @@ pub struct Account {
     pub needs_login: bool,
 }
 
-/// Tokens of a connection that has ended: to be revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    pub refresh_token: Option<Secret>,
-    pub access_token: Option<Secret>,
-}
-
-/// A connection that was deleted, and whose it was.
+/// A connection that was deleted, and whose it was; its tokens are sealed.
 #[derive(sqlx::FromRow)]
-struct Deleted {
+struct Ended {
     user_id: Option<i64>,
     browser_hash: Option<String>,
     access_token: String,
@@ -128,31 +125,39 @@ impl Accounts {
         .await
     }
 
-    /// Keeps the tokens of a new connection, in place of an older one of the same owner; gives back what ended by that.
+    /// Keeps the tokens of a new connection, in place of an older one of the same owner.
     pub async fn connect(
         &self,
         owner: &Owner,
         grant: &Grant,
         name: Option<&str>,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Ended>, AccountFault> {
+    ) -> Result<(), AccountFault> {
         let (access, refresh) = self.seal(owner, grant)?;
         let (user_id, browser_hash) = owner.columns();
-        let ended: Vec<Deleted> = within(async {
+        let lock = match self.database.dialect() {
+            Dialect::Postgres => "SELECT id FROM users WHERE id = $1 FOR KEY SHARE",
+            // The transaction has the lock there is.
+            Dialect::Sqlite => "SELECT id FROM users WHERE id = $1",
+        };
+        within(async {
             on_pool!(self.database, pool => {
                 let mut tx = pool.begin_with(self.database.begin_write()).await?;
-                let mut ended: Vec<Deleted> = sqlx::query_as(FORGET).bind(stored_time(now - BROWSER_LIFETIME)).bind(FORGOTTEN_MAX)
+                // Before the connection's row, as whoever deletes the account.
+                sqlx::query(lock).bind(user_id).execute(&mut *tx).await?;
+                let forgotten: Vec<Ended> = sqlx::query_as(FORGET).bind(stored_time(now - BROWSER_LIFETIME)).bind(FORGOTTEN_MAX)
                     .fetch_all(&mut *tx).await?;
-                ended.extend(sqlx::query_as::<_, Deleted>(sqlx::AssertSqlSafe(delete())).bind(user_id).bind(browser_hash)
-                    .fetch_optional(&mut *tx).await?);
+                let connection = &mut Connection::from(&mut *tx);
+                revocations::queue(connection, &forgotten, now).await?;
+                revocations::end(connection, owner, now).await?;
                 sqlx::query(INSERT).bind(user_id).bind(browser_hash).bind(name).bind(&grant.scope).bind(&access).bind(&refresh)
                     .bind(stored_time(grant.expires_at)).bind(stored_time(now)).execute(&mut *tx).await?;
                 tx.commit().await?;
-                Ok(ended)
+                Ok(())
             })
         })
         .await?;
-        Ok(ended.into_iter().filter_map(|row| self.open(row)).collect())
+        Ok(())
     }
 
     /// The owner's connection.
@@ -168,30 +173,17 @@ impl Accounts {
         .await
     }
 
-    /// Ends the owner's connection and gives its tokens back, to be revoked.
-    pub async fn disconnect(&self, owner: &Owner) -> Result<Option<Ended>, DatabaseError> {
-        let (user_id, browser_hash) = owner.columns();
-        let row: Option<Deleted> = within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_as(sqlx::AssertSqlSafe(delete())).bind(user_id).bind(browser_hash)
-                .fetch_optional(pool).await)?)
+    /// Ends the owner's connection; its tokens are to be taken back.
+    pub async fn disconnect(&self, owner: &Owner, now: DateTime<Utc>) -> Result<(), DatabaseError> {
+        within(async {
+            on_pool!(self.database, pool => {
+                let mut tx = pool.begin_with(self.database.begin_write()).await?;
+                revocations::end(&mut Connection::from(&mut *tx), owner, now).await?;
+                tx.commit().await?;
+                Ok(())
+            })
         })
-        .await?;
-        Ok(row.and_then(|row| self.open(row)))
-    }
-
-    /// What was sealed under a key that is gone cannot be revoked.
-    fn open(&self, row: Deleted) -> Option<Ended> {
-        let owner = match (row.user_id, row.browser_hash) {
-            (Some(id), _) => Owner::User(id),
-            (None, hash) => Owner::Browser(hash?),
-        };
-        let open = |sealed: &str, kind| self.vault.open(sealed, &owner.place(kind)).ok();
-        Some(Ended {
-            refresh_token: row
-                .refresh_token
-                .and_then(|sealed| open(&sealed, "refresh")),
-            access_token: open(&row.access_token, "access"),
-        })
+        .await
     }
 
     fn seal(&self, owner: &Owner, grant: &Grant) -> Result<(String, Option<String>), OauthFault> {
@@ -204,19 +196,25 @@ impl Accounts {
     }
 }
 
-impl From<Grant> for Ended {
-    fn from(grant: Grant) -> Self {
-        Self {
-            refresh_token: grant.refresh_token,
-            access_token: Some(grant.access_token),
-        }
+impl Ended {
+    /// Each sealed token with what it is bound to; the one that is good for longest comes first.
+    fn tokens(&self) -> impl Iterator<Item = (String, &str)> {
+        let owner = match (self.user_id, &self.browser_hash) {
+            (Some(id), _) => Some(Owner::User(id)),
+            (None, hash) => hash.clone().map(Owner::Browser),
+        };
+        let tokens = [
+            ("refresh", self.refresh_token.as_deref()),
+            ("access", Some(self.access_token.as_str())),
+        ];
+        owner.into_iter().flat_map(move |owner| {
+            let tokens = tokens.into_iter();
+            let placed: Vec<_> = tokens
+                .filter_map(|(kind, token)| Some((owner.place(kind), token?)))
+                .collect();
+            placed
+        })
     }
-}
-
-fn delete() -> String {
-    format!(
-        "DELETE FROM oauth_accounts WHERE {OWNED} RETURNING user_id, browser_hash, access_token, refresh_token"
-    )
 }
 
 impl Owner {

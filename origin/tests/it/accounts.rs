@@ -394,7 +394,7 @@ async fn an_account_that_goes_with_its_messages_voids_the_board() {
             gone.status.as_u16(),
             gone.header("cache-group-invalidation")
         ),
-        (204, "\"messages\"")
+        (204, "\"messages\", \"erasures\"")
     );
 }
 

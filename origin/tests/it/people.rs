@@ -321,7 +321,7 @@ async fn deleting_a_user_leaves_nothing_of_that_user(database: TestDatabase) {
     let (ada, bob) = (&tokens[0], &tokens[1]);
     for (was_there, messages) in [(true, 1), (false, 0)] {
         assert_eq!(
-            users.delete(ada.0.id).await.expect("deleted"),
+            users.delete(ada.0.id, noon()).await.expect("deleted"),
             Deleted {
                 was_there,
                 messages
@@ -388,7 +388,14 @@ async fn a_flood_without_a_name_wipes_out_no_named_message(database: TestDatabas
         }
     }
     assert_eq!(kept, 2001);
-    assert_eq!(users.delete(ada.id).await.expect("deleted").messages, 1);
+    assert_eq!(
+        users
+            .delete(ada.id, noon())
+            .await
+            .expect("deleted")
+            .messages,
+        1
+    );
 }
 
 async fn every_view_is_counted(database: TestDatabase) {
@@ -419,7 +426,7 @@ async fn a_message_that_comes_while_its_account_goes_is_counted_or_refused(datab
             };
             board.post(&new, noon()).await.is_ok()
         });
-        let deleting = users.delete(user.id);
+        let deleting = users.delete(user.id, noon());
         let (posted, deleted) =
             futures_util::future::join(futures_util::future::join_all(posts), deleting).await;
         let posted = posted.into_iter().filter(|posted| *posted).count();

@@ -5,10 +5,11 @@ use crate::support::http::{Reply, get, get_with, post_form, send};
 use crate::support::news::{Act, Script};
 use crate::support::origin::TestOrigin;
 use crate::support::until;
+use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 use hyper::Method;
 use larder_origin::sim::{Behaviour, Simulation, Upstream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 on_both_databases!(
@@ -18,6 +19,8 @@ on_both_databases!(
     a_refresh_token_that_does_not_change_is_kept,
     a_permission_that_was_taken_back_is_told_until_it_is_given_again,
     what_a_deleted_account_had_connected_is_taken_back,
+    an_account_goes_though_reddit_hangs_and_its_tokens_when_reddit_is_back,
+    tokens_that_reddit_never_takes_are_given_up,
     what_a_new_connection_replaces_is_taken_back,
     a_reddit_that_hangs_keeps_nobody_from_the_database,
     replicas_refresh_one_account_once,
@@ -157,7 +160,7 @@ async fn a_person_connects_reads_and_disconnects(database: TestDatabase) {
     )
     .await;
     assert_eq!(ended.expect("an answer").status, 204);
-    assert_eq!(place.asked("/api/v1/revoke_token"), 2);
+    place.until_revoked(2).await;
     assert_eq!(
         place.get("/auth/reddit", &owner).await.json()["connected"],
         false
@@ -278,6 +281,15 @@ impl Place {
     fn revoked(&self) -> u64 {
         self.asked("/api/v1/revoke_token")
     }
+
+    /// Until Reddit has been given that many tokens back, and no more.
+    async fn until_revoked(&self, tokens: u64) {
+        until("Reddit has taken tokens back", || async {
+            self.revoked() >= tokens
+        })
+        .await;
+        assert_eq!(self.revoked(), tokens);
+    }
 }
 
 async fn what_a_deleted_account_had_connected_is_taken_back(database: TestDatabase) {
@@ -285,13 +297,71 @@ async fn what_a_deleted_account_had_connected_is_taken_back(database: TestDataba
     let ada = place.somebody("ada").await;
     place.connect_as(&ada).await;
     assert_eq!(place.delete("/me", &ada).await, 204);
-    assert_eq!(place.revoked(), 2);
+    place.until_revoked(2).await;
     let bob = place.somebody("bob").await;
     place.connect_as(&bob).await;
     let fields = [("cookie", bob.as_str())];
     let form = post_form(place.origin.address, "/account/delete", &fields, "sure=yes");
     assert_eq!(form.await.status, 303);
-    assert_eq!(place.revoked(), 4);
+    place.until_revoked(4).await;
+}
+
+async fn an_account_goes_though_reddit_hangs_and_its_tokens_when_reddit_is_back(
+    database: TestDatabase,
+) {
+    let rows = TestDatabase::at(database.url.clone());
+    let place = Place::usual(database).await;
+    let ada = place.somebody("ada").await;
+    place.connect_as(&ada).await;
+    place.simulation.behave(Behaviour {
+        hang: [Upstream::Reddit].into(),
+        ..Behaviour::default()
+    });
+    let begun = Instant::now();
+    assert_eq!(place.delete("/me", &ada).await, 204);
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "it waits for nobody"
+    );
+    assert_eq!(rows.count("SELECT count(*) FROM users").await, 0);
+    assert_eq!(rows.count("SELECT count(*) FROM oauth_accounts").await, 0);
+    let left = "SELECT count(*) FROM oauth_revocations";
+    assert_eq!(rows.count(left).await, 2);
+    let sealed = "SELECT count(*) FROM oauth_revocations WHERE token LIKE 'x1.%'";
+    assert_eq!(rows.count(sealed).await, 2);
+
+    // It has been given up, and is tried again when its time has come.
+    let put_off = "SELECT count(*) FROM oauth_revocations WHERE tries = 1";
+    until("Reddit is asked", || async {
+        rows.count(put_off).await == 1
+    })
+    .await;
+    place.simulation.behave(Behaviour::default());
+    let connections = place.origin.connections.as_ref().expect("connections");
+    let later = Utc::now() + TimeDelta::hours(1);
+    let taken = connections.accounts.revoke_due(&connections.reddit, later);
+    assert_eq!(taken.await.expect("a round"), 2);
+    assert_eq!(rows.count(left).await, 0);
+}
+
+async fn tokens_that_reddit_never_takes_are_given_up(database: TestDatabase) {
+    let rows = TestDatabase::at(database.url.clone());
+    let place = Place::usual(database).await;
+    let owner = place.connect().await;
+    place.simulation.behave(Behaviour {
+        fail: [Upstream::Reddit].into(),
+        ..Behaviour::default()
+    });
+    assert_eq!(place.delete("/auth/reddit", &owner).await, 204);
+    let left = "SELECT count(*) FROM oauth_revocations";
+    let connections = place.origin.connections.as_ref().expect("connections");
+    let round = async |days| {
+        let later = Utc::now() + TimeDelta::days(days);
+        let taken = connections.accounts.revoke_due(&connections.reddit, later);
+        assert_eq!(taken.await.expect("a round"), 0);
+        rows.count(left).await
+    };
+    assert_eq!((round(1).await, round(6).await, round(8).await), (2, 2, 0));
 }
 
 async fn what_a_new_connection_replaces_is_taken_back(database: TestDatabase) {
@@ -300,11 +370,11 @@ async fn what_a_new_connection_replaces_is_taken_back(database: TestDatabase) {
     let ada = place.somebody("ada").await;
     place.connect_as(&ada).await;
     place.connect_as(&ada).await;
-    assert_eq!(place.revoked(), 2, "the user's first");
+    place.until_revoked(2).await;
     assert_eq!(place.get("/me/reddit", &ada).await.status, 200);
     let first = place.connect().await;
     let second = place.connect_as(&first).await.pop().expect("a cookie");
-    assert_eq!(place.revoked(), 4, "the browser's first");
+    place.until_revoked(4).await;
     assert_eq!(place.get("/me/reddit", &second).await.status, 200);
     // Who is signed in ends the browser's with the user's.
     assert_eq!(
@@ -313,12 +383,12 @@ async fn what_a_new_connection_replaces_is_taken_back(database: TestDatabase) {
             .await,
         204
     );
-    assert_eq!(place.revoked(), 8, "both owners'");
+    place.until_revoked(8).await;
     let left = place.connect().await;
     aged.execute("UPDATE oauth_accounts SET updated_at = '2020-01-01T00:00:00.000000+00:00'")
         .await;
     place.connect().await;
-    assert_eq!(place.revoked(), 10, "one that nobody used any more");
+    place.until_revoked(10).await;
     assert_eq!(
         place.get("/me/reddit", &left).await.code(),
         "reddit_not_connected"
@@ -401,7 +471,7 @@ async fn what_a_refresh_brings_after_the_end_is_taken_back(database: TestDatabas
     };
     let (reply, ()) = futures_util::future::join(place.get("/me/reddit", &owner), ending).await;
     assert_eq!(reply.code(), "reddit_not_connected");
-    assert_eq!(place.revoked(), 4, "the old tokens and the new ones");
+    place.until_revoked(4).await;
 }
 
 #[tokio::test]

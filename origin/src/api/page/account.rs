@@ -6,7 +6,7 @@ use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::exchange::Now;
 use super::super::params::{self, ParameterFault};
-use super::super::{App, PRIVATE, feed, messages, reddit};
+use super::super::{App, PRIVATE, feed, messages};
 use super::assets::{ASSETS, Assets};
 use super::html;
 use super::view::Shown;
@@ -130,8 +130,7 @@ pub(in crate::api) async fn delete(
             detail,
         }]));
     }
-    reddit::forget(&app, caller.user.id, now).await?;
-    let deleted = app.delete_user(caller.user.id).await?;
+    let deleted = app.delete_user(caller.user.id, now).await?;
     Ok(messages::voiding_after(deleted, see_other("/")))
 }
 

@@ -5,7 +5,7 @@
 //! says who refreshes. Whatever changes the row counts only if the row is still the one that was read, by its sealed token: no two
 //! seals are alike. A refresh that was begun is stored even when nobody waits for it any more.
 
-use super::{AccountFault, Accounts, Ended, OWNED, Owner};
+use super::{AccountFault, Accounts, OWNED, Owner};
 use crate::database::{DatabaseError, on_pool, stored_time, within};
 use crate::reddit::{Grant, OauthFault, Reddit, is_ending};
 use crate::secret::Secret;
@@ -257,7 +257,10 @@ impl Accounts {
                 Ok(true) => return Ok(grant.access_token),
                 Ok(false) => {
                     // The connection was ended or made anew meanwhile: these belong to nobody.
-                    reddit.revoke_all(Ended::from(grant), now).await;
+                    match self.queue_grant(owner, &grant, now).await {
+                        Ok(()) => drop(self.revoke_due(reddit, now).await),
+                        Err(_) => reddit.revoke_grant(grant, now).await,
+                    }
                     return Err(OauthFault::NotConnected.into());
                 }
                 Err(AccountFault::Database(error)) if tries < STORE_TRIES => {

@@ -8,6 +8,7 @@ use larder_origin::config::{self, Config};
 use larder_origin::http::Larder;
 use larder_origin::ingest::Ingest;
 use larder_origin::outbox::{Dispatcher, Outbox};
+use larder_origin::reddit::Connections;
 use larder_origin::schedule::Schedule;
 use larder_origin::serve;
 use larder_origin::source::Source;
@@ -26,6 +27,8 @@ pub(crate) struct TestOrigin {
     pub(crate) schedule: Schedule,
     pub(crate) outbox: Outbox,
     pub(crate) subscriptions: Arc<Subscriptions>,
+    /// Where people's Reddit accounts can be connected.
+    pub(crate) connections: Option<Arc<Connections>>,
     _database: TestDatabase,
 }
 
@@ -68,6 +71,7 @@ impl TestOrigin {
         let app = App::new(&config, &pool, Arc::clone(&articles), Arc::clone(&ingest));
         let schedule = Schedule::new(&pool, &ingest, app.refreshes(), config.refresh_interval);
         let subscriptions = Arc::clone(app.subscriptions().expect("a client"));
+        let connections = app.connections().cloned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(serve::serve(
@@ -84,6 +88,7 @@ impl TestOrigin {
             schedule,
             outbox,
             subscriptions,
+            connections,
             _database: database,
         }
     }
