@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 const MIGRATE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two tries to catch up with what is stored.
 const CATCH_UP_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// Between looks for articles that were stored without a score.
+const SCORE_MISSED_INTERVAL: Duration = Duration::from_secs(300);
 /// While articles are computed anew, caches keep lists for that long.
 const VOID_LISTS_INTERVAL: Duration = Duration::from_secs(5);
 /// For closing the database's connections at the end.
@@ -90,7 +92,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         if let Err(error) = migrate_at_start(&database).await {
             return error;
         }
-        background.spawn(catch_up(database.clone(), Arc::clone(&articles)));
+        let (pool, stored) = (database.clone(), Arc::clone(&articles));
+        background.spawn(async move {
+            catch_up(pool, Arc::clone(&stored)).await;
+            score_missed(stored).await;
+        });
         let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
         background.spawn(schedule.run(Utc::now));
         if let Some(connections) = app.connections() {
@@ -173,6 +179,18 @@ async fn catch_up(database: Database, articles: Arc<Articles>) {
             Err(error) => return tracing::warn!(%error, "cannot catch up with stored articles"),
         }
         tokio::time::sleep(CATCH_UP_RETRY_INTERVAL).await;
+    }
+}
+
+/// Now and then scores what was stored without a score, for ever. Replicas may both do it: the second finds nothing left to write.
+async fn score_missed(articles: Arc<Articles>) {
+    loop {
+        tokio::time::sleep(SCORE_MISSED_INTERVAL).await;
+        match articles.score_missed(Utc::now()).await {
+            Ok(0) => {}
+            Ok(scored) => tracing::info!(scored, "scored what had been missed"),
+            Err(error) => tracing::warn!(%error, "what was not scored in time is scored later"),
+        }
     }
 }
 

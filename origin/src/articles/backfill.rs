@@ -3,20 +3,23 @@
 //! last batch also voids, in its transaction, the lists in which articles stand otherwise now: after it nothing is missing.
 
 use super::Articles;
-use super::derived::{self, Words, statements};
+use super::derived::{self, SCORING_TIME, Words, statements};
 use super::scoring::OwnedText;
 use crate::article::{language_of, title};
 use crate::database::{Connection, DatabaseError, json, on_pool, stored_time, within};
 use crate::duplicates::{Changed, link};
 use crate::outbox;
 use crate::personal::is_personal;
+use crate::sentiment::Score;
 use crate::tag::Tag;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Articles of a batch: a matter of milliseconds for the lexicon, of a second or two for a small neural network.
 const BATCH: i64 = 100;
+/// Articles among which missed scores are looked for, the newest: what was missed was stored of late.
+const MISSED_AMONG: i64 = 5_000;
 
 #[derive(sqlx::FromRow)]
 struct Underived {
@@ -175,16 +178,59 @@ impl Articles {
             return Ok(None);
         };
         let articles = rows.len();
-        let texts = rows.iter().map(|row| {
-            let text = OwnedText {
-                title: row.title.clone(),
-                description: row.description.clone(),
-                language: row.language.clone(),
-            };
-            (row.id, text)
-        });
-        let scores = self.scoring.score(texts.collect()).await;
+        let scores = self.scoring.score(texts(&rows)).await;
         let scored = scores.values().filter(|score| score.is_some()).count();
+        self.write_rescored(&rows, scores, is_last, now).await?;
+        Ok(Some(Rescored {
+            last,
+            articles,
+            scored,
+        }))
+    }
+
+    /// Scores those of the newest articles that have no score at all: they weren't reached in time when they were stored, or can't be
+    /// scored. Gives how many were.
+    pub async fn score_missed(&self, now: DateTime<Utc>) -> Result<usize, DatabaseError> {
+        let missed = statements(self.database.dialect()).missed;
+        let (mut after, mut scored, now) = (0_i64, 0, stored_time(now));
+        loop {
+            let rows: Vec<Unscored> = within(async {
+                Ok(on_pool!(self.database, pool => {
+                    sqlx::query_as(missed).bind(after).bind(BATCH).bind(MISSED_AMONG).fetch_all(pool).await?
+                }))
+            })
+            .await?;
+            let Some(last) = rows.last() else {
+                return Ok(scored);
+            };
+            after = last.id;
+            let reached = self.scoring.score_reached(texts(&rows), SCORING_TIME).await;
+            let is_reached = reached.len() == rows.len();
+            let found: BTreeMap<i64, Option<Score>> = reached
+                .into_iter()
+                .filter(|(_, score)| score.is_some())
+                .collect();
+            if !found.is_empty() {
+                scored += found.len();
+                self.write_rescored(&rows, found, true, now).await?;
+            }
+            if !is_reached {
+                // The model is busy, or hangs: the others wait for the next round.
+                return Ok(scored);
+            }
+        }
+    }
+
+    /// Writes these scores of these texts, where they are still the same.
+    async fn write_rescored(
+        &self,
+        rows: &[Unscored],
+        scores: BTreeMap<i64, Option<Score>>,
+        is_last: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), DatabaseError> {
+        let dialect = self.database.dialect();
+        let sql = statements(dialect);
         let all = json(&scores.keys().collect::<Vec<_>>())?;
         within(async {
             on_pool!(self.database, pool => {
@@ -212,12 +258,20 @@ impl Articles {
         })
         .await?;
         self.outbox.wake();
-        Ok(Some(Rescored {
-            last,
-            articles,
-            scored,
-        }))
+        Ok(())
     }
+}
+
+fn texts(rows: &[Unscored]) -> Vec<(i64, OwnedText)> {
+    let texts = rows.iter().map(|row| {
+        let text = OwnedText {
+            title: row.title.clone(),
+            description: row.description.clone(),
+            language: row.language.clone(),
+        };
+        (row.id, text)
+    });
+    texts.collect()
 }
 
 /// Whether no further batch follows this one, which was read with one more than it may hold.

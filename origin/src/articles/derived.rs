@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What readers of a live question wait for a model at most.
-const SCORING_TIME: Duration = Duration::from_secs(10);
+pub(super) const SCORING_TIME: Duration = Duration::from_secs(10);
 
 /// How the new and changed texts of a batch sound, by the hash of their URL; `None` for those that have no sentiment.
 #[derive(Debug, Default)]
@@ -247,6 +247,8 @@ pub(super) struct Statements {
     pub(super) touch: &'static str,
     /// Articles that this version of the model hasn't scored, after this identifier.
     pub(super) unscored: &'static str,
+    /// The same, scored by no model at all, among the newest $3 articles.
+    pub(super) missed: &'static str,
     /// Writes what searches are narrowed by into $1 articles that were there before it was written. SQLite looks it up.
     pub(super) set_filters: Option<&'static str>,
 }
@@ -287,6 +289,10 @@ macro_rules! statements {
             unscored: "SELECT a.id, a.source, a.title, a.description, a.language FROM articles a WHERE a.id > $1 AND NOT EXISTS \
                 (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id AND s.model = $2 AND s.version = $3) \
                 ORDER BY a.id LIMIT $4",
+            // What has no headline is yet to be caught up with.
+            missed: "SELECT a.id, a.source, a.title, a.description, a.language FROM articles a \
+                WHERE a.id > $1 AND a.id > (SELECT coalesce(max(id), 0) FROM articles) - $3 AND a.headline IS NOT NULL \
+                AND NOT EXISTS (SELECT 1 FROM article_sentiments s WHERE s.article_id = a.id) ORDER BY a.id LIMIT $2",
             set_filters: $set_filters,
         }
     };

@@ -1,7 +1,8 @@
 //! How texts are scored: away from the threads that answer requests, one batch at a time, and before any transaction begins.
 //!
 //! A model may take its time; the database's deadline and its locks are no place to wait for it. So what somebody waits for is
-//! bounded here: texts that aren't reached in time have no score, are stored without one, and are found again by its absence.
+//! bounded here: texts that aren't reached in time have no score, are stored without one, and are found again by its absence
+//! (`backfill`). A model that is busy is hardly waited for: else one text that hangs would hold everybody up.
 
 use crate::sentiment::{Score, Scorer, Text};
 use std::collections::BTreeMap;
@@ -11,6 +12,9 @@ use tokio::sync::Semaphore;
 
 /// What a single text may take beyond the time for all of them, before it is given up.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long somebody waits for a model that others use.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A text to be scored, owned: scoring runs where it may take its time.
 #[derive(Debug, Clone)]
@@ -54,9 +58,7 @@ impl Scoring {
         time: Duration,
     ) -> BTreeMap<K, Option<Score>> {
         let keys: Vec<K> = texts.iter().map(|(key, _)| key.clone()).collect();
-        let until = Instant::now() + time;
-        let scored = tokio::time::timeout(time + GRACE, self.run(texts, Some(until))).await;
-        let mut scored = scored.unwrap_or_default();
+        let mut scored = self.score_reached(texts, time).await;
         let unscored = keys.iter().filter(|key| !scored.contains_key(key)).count();
         if unscored > 0 {
             let model = &self.scorer.model().name;
@@ -68,6 +70,17 @@ impl Scoring {
         scored
     }
 
+    /// The same without those that weren't reached.
+    pub(super) async fn score_reached<K: Ord + Send + 'static>(
+        &self,
+        texts: Vec<(K, OwnedText)>,
+        time: Duration,
+    ) -> BTreeMap<K, Option<Score>> {
+        let until = Instant::now() + time;
+        let scored = tokio::time::timeout(time + GRACE, self.run(texts, Some(until))).await;
+        scored.unwrap_or_default()
+    }
+
     /// Without those that were not begun in time. The turn goes with the work: it lasts as long, though nobody may wait any more.
     async fn run<K: Ord + Send + 'static>(
         &self,
@@ -77,7 +90,15 @@ impl Scoring {
         if texts.is_empty() {
             return BTreeMap::new();
         }
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        let turn = match until {
+            None => turn.await.ok(),
+            Some(_) => {
+                let turn = tokio::time::timeout(TURN_WAIT_MAX, turn).await;
+                turn.ok().and_then(Result::ok)
+            }
+        };
+        let Some(turn) = turn else {
             return BTreeMap::new();
         };
         let scorer = Arc::clone(&self.scorer);
@@ -174,9 +195,12 @@ mod tests {
         let scored = scoring.score_within(texts(&[1]), time).await;
         assert_eq!(scored, BTreeMap::from([(1, None)]));
         has_begun.recv().expect("it was begun");
-        // Nobody else begins while it hangs.
-        let scored = scoring.score_within(texts(&[2]), Duration::ZERO).await;
+        // Nobody else begins while it hangs, nor waits for it for long.
+        let begun = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        let scored = scoring.score_within(texts(&[2]), hour).await;
         assert_eq!(scored, BTreeMap::from([(2, None)]));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         assert!(has_begun.try_recv().is_err());
         for _ in 0..2 {
             let_go.send(()).expect("somebody waits");

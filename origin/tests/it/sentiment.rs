@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 on_both_databases!(
     an_article_is_scored_when_stored_and_when_its_text_changes,
     what_cannot_be_scored_is_stored_all_the_same,
+    what_was_missed_is_scored_later_and_nothing_else_is_touched,
     a_new_model_scores_what_is_there_in_batches_and_goes_on_where_it_was,
     articles_of_an_earlier_schema_are_caught_up_with,
     what_is_stored_anew_meanwhile_is_not_computed_from_its_old_text,
@@ -149,6 +150,44 @@ async fn what_cannot_be_scored_is_stored_all_the_same(database: TestDatabase) {
         .await;
     }
     assert_eq!(labels(&database.articles().await).await, [None, None]);
+}
+
+async fn what_was_missed_is_scored_later_and_nothing_else_is_touched(database: TestDatabase) {
+    let articles = database.articles().await;
+    let foreign = NewArticle {
+        language: Some("de".to_owned()),
+        ..titled("de", "Ein Text in einer anderen Sprache")
+    };
+    let well = titled("well", "A wonderful success for all");
+    store(&articles, &[foreign, well]).await;
+    let broken = database.articles().await;
+    let broken = broken.scored_by(constant("1", Err("out of order")));
+    let missed: Vec<NewArticle> = (0..150)
+        .map(|n| {
+            titled(
+                &format!("n/{n}"),
+                &format!("A terrible disaster number {n}"),
+            )
+        })
+        .collect();
+    store(&broken, &missed).await;
+    assert_eq!(broken.score_missed(noon()).await.expect("a round"), 0);
+
+    let later = noon() + TimeDelta::hours(1);
+    assert_eq!(articles.score_missed(later).await.expect("a round"), 150);
+    assert_eq!(articles.score_missed(later).await.expect("a round"), 0);
+    let all = all(&articles).await;
+    let touched = all.iter().filter(|article| article.updated_at == later);
+    assert_eq!(touched.count(), 150);
+    let without: Vec<&str> = all
+        .iter()
+        .filter(|article| article.sentiment.is_none())
+        .map(|article| article.title.as_str())
+        .collect();
+    assert_eq!(without, ["Ein Text in einer anderen Sprache"]);
+    // Another model has scored these: whether anew is not decided here.
+    let other = database.articles().await.scored_by(constant("2", Ok(0.5)));
+    assert_eq!(other.score_missed(later).await.expect("a round"), 1);
 }
 
 async fn a_new_model_scores_what_is_there_in_batches_and_goes_on_where_it_was(
