@@ -144,7 +144,7 @@ fn admit(app: &App, client: Client, head: &request::Parts, now: Instant) -> Resu
     let (Some(limiter), Client::At(address)) = (&app.limiter, client) else {
         return Ok(());
     };
-    if path == "/health" || path.starts_with("/health/") {
+    if is_probe(path) {
         return Ok(());
     }
     let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,12 +264,22 @@ fn loggable(uri: &Uri) -> String {
     }
 }
 
+fn is_probe(path: &str) -> bool {
+    path == "/health" || path.starts_with("/health/")
+}
+
 fn log(method: &Method, url: &str, answer: &Response<Full<Bytes>>, client: IpAddr, took: Duration) {
     let bytes = http_body::Body::size_hint(answer.body())
         .exact()
         .unwrap_or(0);
     let ms = (took.as_secs_f64() * 100_000.0).round() / 100.0;
-    tracing::info!(target: "access", %method, url, status = answer.status().as_u16(), bytes, ms, %client, "answered");
+    let status = answer.status();
+    // Probes come every few seconds; what goes wrong with one is news.
+    if is_probe(url) && status.is_success() {
+        tracing::debug!(target: "access", %method, url, status = status.as_u16(), bytes, ms, %client, "answered");
+    } else {
+        tracing::info!(target: "access", %method, url, status = status.as_u16(), bytes, ms, %client, "answered");
+    }
 }
 
 #[cfg(test)]
