@@ -167,7 +167,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "ORIGIN_LIVE_INTERVAL_MIN",
         "live-interval-min",
-        Some("5s"),
+        Some("0s"),
         "Shortest time between two askings of one question, though live=true insists",
     ),
     plain(

@@ -94,20 +94,17 @@ impl TestOrigin {
     }
 }
 
-/// The settings as the program would read them from this environment, save that `live=true` always asks.
+/// The settings as the program would read them from this environment.
 pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     let environment = |name: &str| {
-        let mut settings = settings.iter().chain(&[AT_ONCE]);
         settings
+            .iter()
             .find(|(given, _)| *given == name)
             .map(|(_, value)| OsString::from(value))
     };
     let given = config::given(["larder-origin".into()], &environment).expect("arguments");
     Config::parse(&given).expect("settings")
 }
-
-/// Scripted sources are asked again and again, and nothing is counted.
-const AT_ONCE: (&str, &str) = ("ORIGIN_LIVE_INTERVAL_MIN", "0s");
 
 /// Short enough for a test that waits for it, long enough for everything that is not to run into it.
 pub(crate) const SHORT_TIMEOUT: (&str, &str) = ("ORIGIN_SOURCE_TIMEOUT", "300ms");
