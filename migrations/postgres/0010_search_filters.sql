@@ -1,6 +1,6 @@
 -- no-transaction
--- What searches are narrowed by stands in the index of words too. In two transactions, neither of which keeps readers waiting; each
--- can be done again when the other was interrupted. Both take their turn as writers of articles do, else they would wait for each other.
+-- What searches are narrowed by stands in the index of words too. In two transactions, neither of which keeps readers waiting for more than
+-- a moment; each can be done again when the other was interrupted. Both take their turn as writers of articles do, else they would wait for each other.
 BEGIN;
 SET LOCAL statement_timeout = 0;
 SELECT pg_advisory_xact_lock(7310579611);
@@ -9,7 +9,6 @@ SELECT pg_advisory_xact_lock(7310579611);
 -- article_sentiments, and is asked as well. So what has never been looked at may stand under anything ('?': it is looked at later).
 ALTER TABLE articles ADD COLUMN IF NOT EXISTS filters text[] NOT NULL DEFAULT
     '{?,business,entertainment,general,health,science,sports,technology,world,negative,neutral,positive}';
-CREATE INDEX IF NOT EXISTS articles_without_filters_idx ON articles (id) WHERE filters[1] = '?';
 
 CREATE OR REPLACE FUNCTION article_filters(article bigint) RETURNS text[] LANGUAGE sql STABLE AS $$
     SELECT ARRAY(SELECT c.category FROM article_categories c WHERE c.article_id = article ORDER BY c.category COLLATE "C")
@@ -37,8 +36,9 @@ COMMIT;
 BEGIN;
 SET LOCAL statement_timeout = 0;
 SELECT pg_advisory_xact_lock(7310579611);
-CREATE INDEX articles_search_filters_idx ON articles USING gin (search, week, source, language, filters) WITH (fastupdate = off)
+CREATE INDEX IF NOT EXISTS articles_without_filters_idx ON articles (id) WHERE filters[1] = '?';
+CREATE INDEX IF NOT EXISTS articles_search_filters_idx ON articles USING gin (search, week, source, language, filters) WITH (fastupdate = off)
     WHERE source NOT LIKE 'user-feed:%';
-DROP INDEX articles_search_idx;
+DROP INDEX IF EXISTS articles_search_idx;
 ANALYZE articles;
 COMMIT;

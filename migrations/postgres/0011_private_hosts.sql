@@ -1,3 +1,7 @@
+-- Waits for whoever writes articles, or reads them at length, as long as it takes.
+SET LOCAL statement_timeout = 0;
+SELECT pg_advisory_xact_lock(7310579611);
+
 -- What went wrong with a feed that somebody added is told by its code alone: the words may name its host.
 UPDATE source_records SET last_failure = last_failure_code WHERE source LIKE 'user-feed:%';
 

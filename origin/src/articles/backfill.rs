@@ -212,7 +212,9 @@ impl Articles {
                 .collect();
             if !found.is_empty() {
                 scored += found.len();
-                self.write_rescored(&rows, found, true, now).await?;
+                let mut given = rows.iter().filter(|row| found.contains_key(&row.id));
+                let is_shared = given.any(|row| !is_personal(&row.source));
+                self.write_rescored(&rows, found, is_shared, now).await?;
             }
             if !is_reached {
                 // The model is busy, or hangs: the others wait for the next round.

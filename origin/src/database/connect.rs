@@ -194,7 +194,9 @@ impl From<sqlx::Error> for DatabaseError {
 impl From<MigrateError> for DatabaseError {
     fn from(error: MigrateError) -> Self {
         match error {
-            MigrateError::Execute(error) if is_passing(&error) => {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
+                if is_passing(&error) =>
+            {
                 Self::Unavailable(error.to_string())
             }
             error => Self::Migration(match remedy(&error) {
@@ -248,6 +250,17 @@ fn is_passing_code(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{DatabaseError, MigrateError};
+
+    #[test]
+    fn what_passes_passes_in_the_midst_of_a_migration_too() {
+        for error in [
+            MigrateError::Execute(sqlx::Error::PoolTimedOut),
+            MigrateError::ExecuteMigration(sqlx::Error::BeginFailed, 9),
+        ] {
+            let error = DatabaseError::from(error);
+            assert!(matches!(error, DatabaseError::Unavailable(_)), "{error}");
+        }
+    }
 
     #[test]
     fn a_schema_that_is_not_ours_is_told_with_what_to_do() {

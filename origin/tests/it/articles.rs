@@ -2,6 +2,7 @@
 
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::news::{article, noon};
+use crate::support::until;
 use chrono::TimeDelta;
 use larder_origin::article::{Category, NewArticle};
 use larder_origin::articles::{Answer, Article, Articles, Filters, Page, PageQuery, TOTAL_MAX};
@@ -540,7 +541,12 @@ async fn many_who_migrate_at_once_take_turns(database: TestDatabase) {
     let migrating = (0..6).map(|_| {
         let database = database.open();
         async move {
-            database.migrate().await.expect("migrated");
+            // Whose turn doesn't come in time is told so and tries again, as the program does.
+            until("it is migrated", async || match database.migrate().await {
+                Err(DatabaseError::Unavailable(_)) => false,
+                migrated => migrated.map(|()| true).expect("migrated"),
+            })
+            .await;
             database.ping().await.expect("ready");
             database
         }
