@@ -131,6 +131,7 @@ impl App {
         if let Some(subscriptions) = &subscriptions {
             ingest.subscribe(Arc::clone(subscriptions));
         }
+        let people = People::new(config, database, articles.outbox().clone());
         Arc::new(Self {
             subscriptions,
             database: database.clone(),
@@ -145,7 +146,7 @@ impl App {
             limiter: config
                 .rate_limit_per_minute
                 .map(|rate| Mutex::new(Limiter::new(rate))),
-            people: People::new(config, database),
+            people,
             connections: Connections::of(config, database).map(Arc::new),
         })
     }

@@ -94,6 +94,11 @@ impl Articles {
         }
     }
 
+    /// Where changes are queued.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// Scored by this model from now on, in place of the lexicon.
     #[must_use]
     pub fn scored_by(mut self, scorer: Arc<dyn Scorer>) -> Self {

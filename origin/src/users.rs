@@ -12,7 +12,9 @@ pub use password::{Busy, PasswordFault, PasswordHash, Passwords, check as check_
 pub use token::{Token, TokenDigest};
 
 use crate::database::{Connection, Database, DatabaseError, Dialect, on_pool, stored_time, within};
+use crate::outbox::{self, Outbox};
 use crate::reddit::end_of_user;
+use crate::tag::Tag;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -61,12 +63,19 @@ struct Credentials {
 #[derive(Debug)]
 pub struct Users {
     database: Database,
+    outbox: Outbox,
 }
 
 impl Users {
     pub fn new(database: &Database) -> Self {
+        Self::with_outbox(database, Outbox::without_cache(database))
+    }
+
+    /// What readers must not be shown any more is queued there.
+    pub fn with_outbox(database: &Database, outbox: Outbox) -> Self {
         Self {
             database: database.clone(),
+            outbox,
         }
     }
 
@@ -167,14 +176,23 @@ impl Users {
         };
         const MESSAGES: &str = "DELETE FROM messages WHERE user_id = $1";
         const USER: &str = "DELETE FROM users WHERE id = $1";
-        within(async { on_pool!(self.database, pool => {
+        // Whoever asked may be gone before the answer, which names them too, gets through the cache.
+        let voided = self
+            .outbox
+            .row(&[Tag::messages(), Tag::erasures()].into())?;
+        let deleted = within(async { on_pool!(self.database, pool => {
             let mut tx = pool.begin_with(self.database.begin_write()).await?;
             sqlx::query(lock).bind(user_id).execute(&mut *tx).await?;
             let messages = sqlx::query(MESSAGES).bind(user_id).execute(&mut *tx).await?.rows_affected();
             end_of_user(&mut Connection::from(&mut *tx), user_id, now).await?;
             let users = sqlx::query(USER).bind(user_id).execute(&mut *tx).await?.rows_affected();
+            if let Some(row) = voided.filter(|_| messages > 0) {
+                sqlx::query(outbox::QUEUE).bind(row).bind(stored_time(now)).execute(&mut *tx).await?;
+            }
             tx.commit().await?;
             Ok(Deleted { was_there: users > 0, messages })
-        })}).await
+        })}).await?;
+        self.outbox.wake();
+        Ok(deleted)
     }
 }

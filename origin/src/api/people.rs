@@ -8,6 +8,7 @@ use super::limit::{HOUR, Limiter, Pace};
 use crate::board::Board;
 use crate::config::Config;
 use crate::database::Database;
+use crate::outbox::Outbox;
 use crate::preferences::Preferences;
 use crate::users::{Email, Passwords, Users};
 use crate::views::Views;
@@ -46,10 +47,10 @@ pub(super) struct People {
 }
 
 impl People {
-    pub(super) fn new(config: &Config, database: &Database) -> Self {
+    pub(super) fn new(config: &Config, database: &Database, outbox: Outbox) -> Self {
         let limiter = |rate: Option<NonZeroU32>| rate.map(|rate| Mutex::new(Limiter::new(rate)));
         Self {
-            users: Users::new(database),
+            users: Users::with_outbox(database, outbox),
             passwords: Passwords::for_this_machine(),
             preferences: Preferences::new(database),
             board: Board::new(database),

@@ -1,14 +1,17 @@
 //! What new articles make out of date reaches the cache: once they are stored, whatever fails on the way.
 
+use crate::people::user;
 use crate::support::cache::TestCache;
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::news::{article, noon};
 use crate::support::until;
 use larder_origin::article::{Category, NewArticle};
 use larder_origin::articles::{Answer, Articles};
+use larder_origin::board::{Board, NewMessage};
 use larder_origin::database::Database;
 use larder_origin::outbox::{Dispatcher, Outbox, Purge};
 use larder_origin::tag::Tag;
+use larder_origin::users::Users;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -23,6 +26,7 @@ on_both_databases!(
     what_was_queued_before_a_restart_is_told_after_it,
     a_cache_that_stays_away_fills_no_table,
     the_last_batch_of_what_is_caught_up_with_voids_the_lists_itself,
+    whoever_goes_leaves_no_words_in_the_cache,
 );
 
 struct World {
@@ -248,6 +252,29 @@ async fn a_cache_that_stays_away_fills_no_table(database: TestDatabase) {
 /// How many rows wait.
 async fn waiting(database: &Database) -> i64 {
     Outbox::new(database).waiting().await.expect("a count")
+}
+
+async fn whoever_goes_leaves_no_words_in_the_cache(at: TestDatabase) {
+    let world = World::new(at).await;
+    let users = Users::with_outbox(&world.database, world.outbox.clone());
+    let board = Board::new(&world.database);
+    let cache = TestCache::well();
+    let dispatcher = world.dispatch(&cache);
+    for (name, writes) in [("silent", false), ("ada", true)] {
+        let user = user(&world.database, name).await.expect("new");
+        let new = NewMessage {
+            user_id: Some(user.id),
+            author: name,
+            text: "hello",
+        };
+        if writes {
+            board.post(&new, noon()).await.expect("posted");
+        }
+        users.delete(user.id, noon()).await.expect("deleted");
+    }
+    until("the cache is told", || async { !cache.told().is_empty() }).await;
+    assert_eq!(cache.told(), [tags(&["erasures", "messages"])]);
+    dispatcher.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ async fn hash() -> &'static PasswordHash {
     HASH.get_or_init(make).await
 }
 
-async fn user(database: &Database, name: &str) -> Option<User> {
+pub(crate) async fn user(database: &Database, name: &str) -> Option<User> {
     let email = Email::parse(&format!("{name}@example.org")).expect("an address");
     let new = NewUser {
         email: &email,
