@@ -2,9 +2,26 @@
 
 use larder_origin::{config, log, run};
 use std::process::ExitCode;
+use std::time::Duration;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// What no deadline interrupts, as reading a feed, is waited for so long when everything else has ended.
+const LEFT_OVER_MAX: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(obey());
+    runtime.shutdown_timeout(LEFT_OVER_MAX);
+    code
+}
+
+/// Does what the command line asks for.
+async fn obey() -> ExitCode {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where the environment enters, to be read by config"

@@ -10,6 +10,7 @@ mod entry;
 mod jsonfeed;
 mod mend;
 mod reading;
+mod scan;
 mod transcode;
 mod wishes;
 mod xml;
@@ -355,5 +356,7 @@ fn in_turn(now: DateTime<Utc>, index: usize) -> DateTime<Utc> {
         .unwrap_or(now)
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! What many feeds get wrong, put right in their text: bare `&`, characters that no reference can name, namespaces of other days, and
 //! markup within an item that is closed nowhere, which costs that item at most.
 
-use super::xml::{closing, is_item, no_tag, tag_bytes, tag_name};
+use super::super::ITEMS_MAX;
+use super::scan::{NoTags, is_item, no_tag, tag_bytes, tag_name};
+use super::xml::closing;
 use std::borrow::Cow;
 
 /// The namespaces that are understood.
@@ -84,9 +86,10 @@ fn numbered(text: &str) -> Option<(u32, usize)> {
         Some(digits) => (digits, 16),
         None => (digits, 10),
     };
-    let end = digits.find(';')?;
-    let number = digits.get(..end)?;
-    if number.is_empty() || !number.chars().all(|c| c.is_digit(radix)) {
+    // Not on to the next `;`: it may be as far as the document is long, and so for each reference.
+    let end = digits.find(|c: char| !c.is_digit(radix))?;
+    let (number, rest) = digits.split_at(end);
+    if number.is_empty() || !rest.starts_with(';') {
         return None;
     }
     let bytes = text.len() - digits.len() + end + 1;
@@ -161,7 +164,7 @@ pub(super) fn sound_items(
         false => bare.clone(),
     };
     let (mut kept, mut broken) = (0, 0);
-    for (index, from) in starts.iter().enumerate() {
+    for (index, from) in starts.iter().enumerate().take(ITEMS_MAX) {
         let to = starts.get(index + 1).copied().unwrap_or(text.len());
         let item = text.get(*from..to)?;
         let item = item
@@ -184,16 +187,19 @@ pub(super) fn sound_items(
     (kept > 0).then_some((whole, broken))
 }
 
+/// Of the items that are read, and of the one behind them.
 fn item_starts(text: &str) -> Vec<usize> {
-    let (mut at, mut starts) = (0, Vec::new());
-    while let Some(next) = text.get(at..).and_then(|rest| rest.find('<')) {
+    let (mut at, mut starts, mut no_tags) = (0, Vec::new(), NoTags::default());
+    while starts.len() <= ITEMS_MAX
+        && let Some(next) = text.get(at..).and_then(|rest| rest.find('<'))
+    {
         at += next;
         let rest = text.get(at..).unwrap_or_default();
         if is_item(rest) && !rest.starts_with("</") {
             starts.push(at);
         }
         // Within quotes a `>` ends nothing; but where markup is broken, quotes are no guide: the next `<` is a tag.
-        at += no_tag(rest).flatten().unwrap_or(1);
+        at += no_tags.bytes(rest).unwrap_or(1);
     }
     starts
 }
@@ -244,6 +250,7 @@ mod tests {
                 "&#128512; \u{FFFD} &#60;",
             ),
             ("&# &#; &#x; &", "&amp;# &amp;#; &amp;#x; &amp;"),
+            ("&#0000000000000065; &#65 ;", "&#65; &amp;#65 ;"),
             (
                 "<![CDATA[a & b]]> & <!-- & -->",
                 "<![CDATA[a & b]]> &amp; <!-- & -->",

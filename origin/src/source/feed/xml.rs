@@ -3,6 +3,7 @@
 
 use super::super::ITEMS_MAX;
 use super::base::{self, Base};
+use super::scan::{is_item, no_tag, tag_bytes, tag_name};
 use super::{SourceError, mend};
 use crate::article::parse_date;
 use feed_rs::model::Feed;
@@ -17,6 +18,7 @@ const TAGS_MAX: usize = 100 * ITEMS_MAX;
 const ITEMS_COUNTED_MAX: usize = 10 * ITEMS_MAX;
 
 const TOO_MUCH_BASE: &str = "too much of xml:base";
+const TOO_MANY_TAGS: &str = "too many elements";
 
 /// Reads an XML feed from text without declaration; and how many of its items are no XML.
 pub(super) fn read(text: &str, url: &Url) -> Result<(Feed, usize), SourceError> {
@@ -99,6 +101,8 @@ fn mended(text: &str, url: &Url) -> Option<(Feed, usize)> {
     let cut = || whole(&whole_items(&text, tag_name(root))?);
     let items = || {
         let (sound, broken) = mend::sound_items(&text, root, |text| feed(text, url).is_ok())?;
+        // What stood behind markup without end was not counted before.
+        let sound = bounded(&sound, tag_name(root))?;
         Some((feed(&sound, url).ok()?, broken))
     };
     whole(&text).or_else(cut).or_else(items)
@@ -154,42 +158,18 @@ fn excess(text: &str) -> Option<Excess> {
     }
 }
 
-pub(super) fn is_item(tag: &str) -> bool {
-    let name = tag_name(tag).rsplit(':').next();
-    matches!(name, Some("item" | "entry"))
-}
-
 fn has_countless_items(text: &str) -> bool {
     let tags = text.match_indices('<').filter_map(|(at, _)| text.get(at..));
     tags.filter(|tag| is_item(tag)).count() > ITEMS_COUNTED_MAX
 }
 
-/// Up to the end of a start tag, in whose values anything may stand.
-pub(super) fn tag_bytes(tag: &str) -> usize {
-    let mut quote = None;
-    for (at, byte) in tag.bytes().enumerate() {
-        match (quote, byte) {
-            (None, b'>') => return at + 1,
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (Some(open), _) if open == byte => quote = None,
-            _ => {}
-        }
-    }
-    tag.len()
-}
-
-/// How long what begins like a tag and is none goes on; `Some(None)` when it has no end.
-pub(super) fn no_tag(rest: &str) -> Option<Option<usize>> {
-    let ends = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")];
-    let (begin, end) = ends.iter().find(|(begin, _)| rest.starts_with(begin))?;
-    let found = rest.get(begin.len()..).and_then(|inner| inner.find(end));
-    Some(found.map(|found| begin.len() + found + end.len()))
-}
-
 /// A parser that panics on a stranger's bytes must not take the caller with it; feed-rs has done so before.
 fn feed(text: &str, url: &Url) -> ParseFeedResult<Feed> {
     let failed = |what: &str| Err(ParseFeedError::IoError(std::io::Error::other(what)));
-    // Of every text that is parsed: mending changes it.
+    // Both of every text that is parsed: mending changes it.
+    if excess(text).is_some() || has_countless_items(text) {
+        return failed(TOO_MANY_TAGS);
+    }
     let base = match base::of(text, url) {
         Base::Given(url) => Some(url),
         Base::Without => None,
@@ -229,20 +209,14 @@ fn root_tag(text: &str) -> Option<(usize, usize)> {
 /// A document type may hold entities in brackets, each with its own `>`.
 fn doctype_end(rest: &str) -> Option<usize> {
     let plain = rest.find('>')?;
-    match rest.find('[').filter(|bracket| *bracket < plain) {
+    // Further on it isn't looked for: there may be as many of these as the document is long.
+    match rest.get(..plain)?.find('[') {
         Some(bracket) => {
             let close = bracket + rest.get(bracket..)?.find(']')?;
             Some(close + rest.get(close..)?.find('>')? + 1)
         }
         None => Some(plain + 1),
     }
-}
-
-pub(super) fn tag_name(tag: &str) -> &str {
-    let name = tag.strip_prefix('<').unwrap_or(tag);
-    name.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '/'))
-        .next()
-        .unwrap_or_default()
 }
 
 /// The `<rss>` tag with version 2.0 when it has none, or one the parser does not know. All of them are subsets of it.

@@ -1,0 +1,122 @@
+//! Feeds that are written to keep the reader busy: these tests end only because reading one takes time in proportion to its
+//! length.
+
+use super::super::ITEMS_MAX;
+use super::xml;
+use url::Url;
+
+/// What the documents are filled up to that once took minutes: as long as a body may be.
+const LONG_BYTES: usize = 5 * 1024 * 1024;
+/// All the others.
+const DOCUMENT_BYTES: usize = 512 * 1024;
+
+const HEAD: &str = "<rss version='2.0'><channel>";
+const BROKEN: &str = "<item><b></item>";
+const SOUND: &str = "<item><title>A</title><link>https://a.example/b</link></item>";
+
+/// How many items were had, and how many were broken.
+fn read(text: &str) -> Option<(usize, usize)> {
+    let url = Url::parse("https://a.example/feed.xml").expect("a URL");
+    let (feed, broken) = xml::read(text, &url).ok()?;
+    Some((feed.entries.len(), broken))
+}
+
+fn filled(head: &str, with: &str) -> String {
+    filled_up_to(DOCUMENT_BYTES, head, with)
+}
+
+fn filled_up_to(bytes: usize, head: &str, with: &str) -> String {
+    format!("{head}{}", with.repeat((bytes - head.len()) / with.len()))
+}
+
+#[test]
+fn references_without_end_are_not_looked_for_to_the_end() {
+    let head = format!("{HEAD}<item><title>");
+    for with in ["&#", "&#x", "&#1", "&a", "&"] {
+        assert_eq!(
+            read(&format!("{}</b>", filled(&head, with))),
+            None,
+            "{with}"
+        );
+    }
+}
+
+#[test]
+fn the_longest_documents_are_read_as_well() {
+    let title = format!("{HEAD}<item><title>");
+    let references = filled_up_to(LONG_BYTES, &title, "&#");
+    assert_eq!(read(&format!("{references}</b>")), None);
+    let comments = filled_up_to(LONG_BYTES, &format!("{HEAD}{BROKEN}"), "<!--");
+    assert_eq!(read(&comments), None);
+}
+
+#[test]
+fn markup_without_end_is_looked_for_once() {
+    for with in [
+        "<!--",
+        "<![CDATA[",
+        "<?",
+        "<!",
+        "<!--<![CDATA[<?",
+        "<![CDATA[&#",
+    ] {
+        assert_eq!(
+            read(&filled(&format!("{HEAD}{BROKEN}"), with)),
+            None,
+            "{with}"
+        );
+        let head = format!("{HEAD}{SOUND}{BROKEN}");
+        let found = read(&filled(&head, with)).map(|(items, _)| items);
+        assert_eq!(found, Some(1), "{with}");
+    }
+}
+
+#[test]
+fn document_types_without_end_are_looked_at_once() {
+    for with in ["<!a>", "<!a[]>", "<?a?>", "<!---->", "<!a", "<!a["] {
+        assert_eq!(read(&filled("", with)), None, "{with}");
+        let fed = format!("{}{HEAD}{SOUND}</channel></rss>", filled("", with));
+        // Whatever is made of it.
+        let _ = read(&fed);
+    }
+}
+
+#[test]
+fn attributes_and_members_without_end_are_looked_at_once() {
+    let item = format!("{HEAD}{BROKEN}<item>");
+    for with in [
+        "<title>",
+        "<title><",
+        "<a b='",
+        "</item",
+        "<item a='",
+        " xml:base",
+        "]]>",
+    ] {
+        assert!(
+            read(&filled(&item, with)).is_none_or(|(items, _)| items == 0),
+            "{with}"
+        );
+    }
+    for with in [" xmlns", " xmlns=", " version", "xmlns='"] {
+        let _ = read(&filled("<rss", with));
+    }
+}
+
+#[test]
+fn what_stands_behind_a_comment_without_end_is_counted_before_it_is_parsed() {
+    let of_many_tags = SOUND.replace(
+        "</item>",
+        &format!("{}</item>", "<category/>".repeat(60_000)),
+    );
+    let hidden = |items: &str| read(&format!("{HEAD}{BROKEN}<!--{items}</channel></rss>"));
+    assert_eq!(hidden(&SOUND.repeat(3)), Some((3, 1)));
+    assert_eq!(hidden(&of_many_tags), Some((1, 1)));
+    assert_eq!(hidden(&of_many_tags.repeat(3)), Some((1, 1)));
+    assert_eq!(
+        hidden(&of_many_tags.replace("<category/>", "<category/><category/>")),
+        None
+    );
+    let many = hidden(&SOUND.repeat(3 * ITEMS_MAX));
+    assert_eq!(many, Some((ITEMS_MAX - 1, 1)));
+}
