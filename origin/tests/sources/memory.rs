@@ -83,7 +83,11 @@ fn rss(members: &str) -> String {
 }
 
 fn nested(tag: &str, times: usize) -> String {
-    rss(&format!("{}{}", tag.repeat(times), "</a>".repeat(times)))
+    rss(&nested_in(tag, times))
+}
+
+fn nested_in(tag: &str, times: usize) -> String {
+    format!("{}{}", tag.repeat(times), "</a>".repeat(times))
 }
 
 #[test]
@@ -107,6 +111,24 @@ fn a_base_that_every_link_would_repeat_takes_no_memory() {
     for body in rows {
         let (_, grown) = read_apart(URL, &body);
         let head: String = body.chars().take(100).collect();
+        assert!(grown <= GROWTH_KIB_MAX, "{grown} KiB: {head}");
+    }
+}
+
+#[test]
+fn bases_that_hold_for_a_few_links_each_take_no_memory_however_many_they_are() {
+    let side_by_side = "<a xml:base='b/'/>".repeat(90_000);
+    let long = format!("<a xml:base='{}/'><b/></a>", "b".repeat(1_900));
+    let comments = "<!-- xml:base='b' -->".repeat(20_000);
+    let rows = [
+        side_by_side,
+        long.repeat(2_500),
+        format!("{comments}{}", nested_in("<a xml:base='b/'>", 2_000)),
+    ];
+    for members in rows {
+        let (articles, grown) = read_apart(URL, &rss(&members));
+        let head: String = members.chars().take(100).collect();
+        assert_eq!(articles, Some(1), "{head}");
         assert!(grown <= GROWTH_KIB_MAX, "{grown} KiB: {head}");
     }
 }

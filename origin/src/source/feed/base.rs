@@ -1,8 +1,11 @@
 //! How long the parser's copies of base URLs may become: it resolves every link against the one in force (`xml:base`, or the
 //! document's own), so that a tag of a few bytes takes as much memory as its base is long.
 //!
-//! Must stay true: what is judged here is never less than what the parser makes of it. So nothing is parsed, everything is counted:
-//! whatever looks like a tag, and whatever looks like the attribute, in comments and texts too. Left out: resolving.
+//! Must stay true: what is judged here is never less than what the parser makes of it. So nothing is parsed at first, everything is
+//! counted: whatever looks like a tag, and whatever looks like the attribute, in comments and texts too. Only what that finds too much
+//! is read as the parser reads it (`walk`), and is too much when it can't be.
+
+mod walk;
 
 use url::Url;
 
@@ -33,11 +36,22 @@ pub(super) fn of<'a>(text: &str, url: &'a Url) -> Base<'a> {
         return Base::TooMuch;
     };
     let longest = values.absolute + values.relative + url.as_str().len();
-    match longest.saturating_mul(tags(text)) <= COPIED_BYTES_MAX {
+    if longest.saturating_mul(tags(text)) <= COPIED_BYTES_MAX {
+        return Base::Given(url);
+    }
+    if values.count == 0 {
+        return Base::Without;
+    }
+    match fits(text, url) {
         true => Base::Given(url),
-        false if values.count == 0 => Base::Without,
         false => Base::TooMuch,
     }
+}
+
+/// Whether there isn't too much in what the parser makes of it. A reader that panics on a stranger's bytes has not told that.
+fn fits(text: &str, url: &Url) -> bool {
+    let count = || walk::copied_bytes(text, url, COPIED_BYTES_MAX);
+    std::panic::catch_unwind(count).is_ok_and(|copied| copied.is_some())
 }
 
 /// What the values of the attribute may come to, in bytes of a URL.
@@ -157,6 +171,10 @@ mod tests {
         assert_eq!(feed(&format!("{longest}b"), 1), Base::TooMuch);
         let nested = |elements: usize| of(&"<a xml:base='b/'>".repeat(elements), &url);
         assert_eq!(nested(100), Base::Given(&url));
+        let in_turn = |elements: usize| of(&"<a xml:base='b/'/>".repeat(elements), &url);
+        assert_eq!(in_turn(20_000), Base::Given(&url));
+        let unsound = format!("{}</b>", "<a xml:base='b/'/>".repeat(20_000));
+        assert_eq!(of(&unsound, &url), Base::TooMuch);
         assert_eq!(nested(20_000), Base::TooMuch);
         assert_eq!(of("<a xml:base='b", &url), Base::TooMuch);
     }

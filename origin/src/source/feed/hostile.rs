@@ -2,7 +2,7 @@
 //! length.
 
 use super::super::ITEMS_MAX;
-use super::xml;
+use super::{SourceError, xml};
 use url::Url;
 
 /// What the documents are filled up to that once took minutes: as long as a body may be.
@@ -119,4 +119,36 @@ fn what_stands_behind_a_comment_without_end_is_counted_before_it_is_parsed() {
     );
     let many = hidden(&SOUND.repeat(3 * ITEMS_MAX));
     assert_eq!(many, Some((ITEMS_MAX - 1, 1)));
+}
+
+#[test]
+fn bases_that_add_up_are_refused_however_they_are_written() {
+    let url = Url::parse("https://a.example/feed.xml").expect("a URL");
+    let base = format!("xml:base='{}/'", "b".repeat(450));
+    let nest =
+        |opening: &str, times: usize| format!("{}{}", opening.repeat(times), "</a>".repeat(times));
+    let rows = [
+        nest(&format!("<a {base}>"), 400),
+        nest(&format!("<a {}>", base.replace("bbb", "&#98;b&#x62;")), 400),
+        nest(&format!("<a b:base='' x{base} {base}>"), 400),
+        nest(
+            &format!("<!-- </a> --><a {base}><![CDATA[</a>]]><?b </a>?>"),
+            400,
+        ),
+        format!(
+            "<!DOCTYPE feed [<!ENTITY a '</a>'>]>{}",
+            nest(&format!("<a {base}>&a;"), 400)
+        ),
+        format!(
+            "<entry {base}>{}</entry>",
+            "<link href='c'/>".repeat(40_000)
+        ),
+    ];
+    for hostile in rows {
+        let text = format!("<feed>{hostile}</feed>");
+        let found = xml::read(&text, &url);
+        let is_refused =
+            matches!(&found, Err(SourceError::Malformed(what)) if what.contains("xml:base"));
+        assert!(is_refused, "{found:?}");
+    }
 }

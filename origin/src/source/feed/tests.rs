@@ -477,3 +477,26 @@ fn links_are_resolved_against_the_bases_that_hold_where_they_stand() {
         Err(SourceError::Malformed(_))
     ));
 }
+
+#[test]
+fn many_bases_side_by_side_do_not_add_up() {
+    let categories = "<category term='c'/>".repeat(19);
+    let entry = |n: usize| {
+        format!(
+            "<entry xml:base='posts/{n}/'><title>A {n}</title><link href='a'/>{categories}</entry>"
+        )
+    };
+    let entries: String = (0..200).map(entry).collect();
+    let atom = |entries: &str| {
+        let feed = "<feed xmlns='http://www.w3.org/2005/Atom' xml:base='https://blog.example/'>";
+        read(format!("{feed}<title>T</title>{entries}</feed>").as_bytes())
+    };
+    let batch = atom(&entries).expect("a feed");
+    assert_eq!((batch.articles.len(), batch.skipped), (200, 0));
+    assert_eq!(batch.articles[150].url, "https://blog.example/posts/150/a");
+
+    // What stands in comments and character data holds nowhere.
+    let hidden = "<!-- <a xml:base='b/'> --><![CDATA[<a xml:base='b/'>]]>".repeat(500);
+    let batch = atom(&format!("{hidden}{entries}")).expect("a feed");
+    assert_eq!(batch.articles.len(), 200);
+}
