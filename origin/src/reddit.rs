@@ -8,7 +8,7 @@ mod accounts;
 mod oauth;
 
 pub(crate) use accounts::end_of_user;
-pub use accounts::{Account, AccountFault, Accounts, Owner, Pending};
+pub use accounts::{Account, AccountFault, Accounts, Owner, Pending, forget_revocations};
 pub use oauth::{Grant, OauthFault, Permission, authorize_url};
 
 use crate::article::text::{self, NAME_CHARS_MAX};

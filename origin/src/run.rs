@@ -10,7 +10,7 @@ use crate::ingest::Ingest;
 use crate::outbox::{Dispatcher, Outbox};
 use crate::schedule::{AddedSchedule, Schedule};
 use crate::turn::{Turn, Work};
-use crate::{health, sentiment, serve};
+use crate::{health, reddit, sentiment, serve};
 use anyhow::{Context, bail};
 use chrono::Utc;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ const CATCH_UP_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 const SCORE_MISSED_INTERVAL: Duration = Duration::from_secs(300);
 /// While articles are computed anew, caches keep lists for that long.
 const VOID_LISTS_INTERVAL: Duration = Duration::from_secs(5);
+/// Between looks for tokens that Reddit has not taken back in time.
+const FORGET_REVOCATIONS_INTERVAL: Duration = Duration::from_secs(3_600);
 /// For closing the database's connections at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -99,6 +101,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         });
         let schedule = Schedule::new(&database, &ingest, app.refreshes(), config.refresh_interval);
         background.spawn(schedule.run(Utc::now));
+        background.spawn(forget_revocations(database.clone()));
         if let Some(connections) = app.connections() {
             background.spawn(Arc::clone(connections).revoke_now_and_then(Utc::now));
         }
@@ -191,6 +194,16 @@ async fn score_missed(articles: Arc<Articles>) {
             Ok(scored) => tracing::info!(scored, "scored what had been missed"),
             Err(error) => tracing::warn!(%error, "what was not scored in time is scored later"),
         }
+    }
+}
+
+/// Now and then forgets old tokens that were to be taken back, for ever, and without Reddit too. Replicas may all do it.
+async fn forget_revocations(database: Database) {
+    loop {
+        if let Err(error) = reddit::forget_revocations(&database, Utc::now()).await {
+            tracing::warn!(%error, "tokens that nobody took back are forgotten later");
+        }
+        tokio::time::sleep(FORGET_REVOCATIONS_INTERVAL).await;
     }
 }
 

@@ -7,6 +7,7 @@ mod renewal;
 mod revocations;
 
 pub(crate) use revocations::end_of_user;
+pub use revocations::forget_revocations;
 
 use super::{Grant, OauthFault};
 use crate::database::{Connection, Database, DatabaseError, Dialect, on_pool, stored_time, within};

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-on_both_databases!(two_that_start_at_once_on_an_empty_database_both_serve);
+on_both_databases!(
+    two_that_start_at_once_on_an_empty_database_both_serve,
+    tokens_that_nobody_took_back_go_though_reddit_is_turned_off,
+);
 
 async fn two_that_start_at_once_on_an_empty_database_both_serve(database: TestDatabase) {
     let starting: Vec<_> = (0..3)
@@ -32,6 +35,26 @@ async fn two_that_start_at_once_on_an_empty_database_both_serve(database: TestDa
             "a fresh database shows samples: {body}"
         );
     }
+}
+
+async fn tokens_that_nobody_took_back_go_though_reddit_is_turned_off(database: TestDatabase) {
+    database.migrated().await.close().await;
+    for queue in [
+        "INSERT INTO oauth_revocations (place, token, queued_at, try_at, tries) VALUES ('old', 'x1.a', '2020-01-01T00:00:00+00:00', '2999-01-01T00:00:00+00:00', 9)",
+        "INSERT INTO oauth_revocations (place, token, queued_at, try_at, tries) VALUES ('new', 'x1.b', '2999-01-01T00:00:00+00:00', '2999-01-01T00:00:00+00:00', 9)",
+    ] {
+        database.execute(queue).await;
+    }
+    let url = database.url.clone();
+    let process = Process::start(&[("DATABASE_URL", &url)]);
+    let count =
+        |place: &str| format!("SELECT count(*) FROM oauth_revocations WHERE place = '{place}'");
+    until("the old one is forgotten", || async {
+        database.count(&count("old")).await == 0
+    })
+    .await;
+    assert_eq!(database.count(&count("new")).await, 1);
+    drop(process);
 }
 
 #[test]

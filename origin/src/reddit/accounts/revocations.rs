@@ -2,9 +2,12 @@
 //!
 //! Must stay true: whatever deletes a connection queues its tokens in the same transaction, so that they are neither forgotten nor
 //! waited for: the connection is gone when that is committed, whatever Reddit says. Replicas share the rows by taking each for a while.
+//! A week's end needs nobody who speaks to Reddit: tokens are forgotten as well where it has been turned off.
 
 use super::{Accounts, Ended, Owner};
-use crate::database::{Connection, DatabaseError, on_connection, on_pool, stored_time, within};
+use crate::database::{
+    Connection, Database, DatabaseError, on_connection, on_pool, stored_time, within,
+};
 use crate::reddit::{Grant, Reddit};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::{Duration, Instant};
@@ -70,15 +73,27 @@ pub(crate) async fn end_of_user(
     end(connection, &Owner::User(user_id), now).await
 }
 
-/// Queues the tokens of ended connections. Those that nobody took in a week go: perhaps nobody speaks to Reddit here any more.
+/// Forgets the tokens that Reddit has not taken back in a week, whether anybody still speaks to it here or not.
+pub async fn forget_revocations(
+    database: &Database,
+    now: DateTime<Utc>,
+) -> Result<(), DatabaseError> {
+    let expired = stored_time(now - KEPT);
+    within(async {
+        on_pool!(database, pool => sqlx::query(EXPIRE).bind(expired).execute(pool).await.map(drop))?;
+        Ok(())
+    })
+    .await
+}
+
+/// Queues the tokens of ended connections.
 pub(super) async fn queue(
     connection: &mut Connection<'_>,
     ended: &[Ended],
     now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    let (now, expired) = (stored_time(now), stored_time(now - KEPT));
+    let now = stored_time(now);
     on_connection!(connection, c => {
-        sqlx::query(EXPIRE).bind(expired).execute(&mut **c).await?;
         for (place, token) in ended.iter().flat_map(Ended::tokens) {
             sqlx::query(QUEUE).bind(place).bind(token).bind(now).execute(&mut **c).await?;
         }
