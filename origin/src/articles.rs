@@ -5,6 +5,8 @@
 //! What is asked of whom, and when, is decided in `ingest`.
 
 mod backfill;
+#[cfg(test)]
+mod crowds;
 mod derived;
 mod feed;
 mod filters;
@@ -219,10 +221,11 @@ impl Articles {
         Ok(row.map(Article::from))
     }
 
-    /// How many articles each source has in store.
-    pub async fn counts(&self) -> Result<Vec<(String, i64)>, DatabaseError> {
+    /// How many articles each of these sources has in store, in no order.
+    pub async fn counts(&self, sources: &[&str]) -> Result<Vec<(String, i64)>, DatabaseError> {
+        let sources = json(&sources)?;
         within(async {
-            Ok(on_pool!(self.database, pool => sqlx::query_as(self.sql.counts).fetch_all(pool).await)?)
+            Ok(on_pool!(self.database, pool => sqlx::query_as(self.sql.counts).bind(&sources).fetch_all(pool).await)?)
         })
         .await
     }

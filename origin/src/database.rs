@@ -9,6 +9,8 @@ mod connection;
 mod value;
 
 pub(crate) use connect::Pool;
+#[cfg(test)]
+pub(crate) use connect::SQLITE_MIGRATIONS;
 pub use connect::{DatabaseUrl, DatabaseUrlFault};
 pub(crate) use connection::{Connection, on_connection};
 pub(crate) use value::{LAST_TIME, json, stored_time, without_nul};

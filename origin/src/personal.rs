@@ -96,13 +96,19 @@ mod tests {
         assert_eq!(named_by!("url_hash"), named);
     }
 
-    /// PostgreSQL takes a partial index only for statements that have its condition in the same words.
+    /// Both databases take a partial index only for statements that have its condition in the same words.
     #[test]
-    fn the_indexes_of_words_leave_them_out_by_the_same_rule() {
+    fn the_indexes_of_words_and_lists_leave_them_out_by_the_same_rule() {
         let postgres = include_str!("../../migrations/postgres/0010_search_filters.sql");
         let sqlite = include_str!("../../migrations/sqlite/0012_shared_search.sql");
+        let lists = [
+            include_str!("../../migrations/postgres/0015_shared_lists.sql"),
+            include_str!("../../migrations/sqlite/0015_shared_lists.sql"),
+        ];
         for (migration, condition, times) in [
             (postgres, not_personal!("source"), 1),
+            (lists[0], concat!("WHERE ", not_personal!("source")), 5),
+            (lists[1], concat!("WHERE ", not_personal!("source")), 5),
             (
                 sqlite,
                 concat!("FROM articles WHERE ", not_personal!("source")),

@@ -91,8 +91,9 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     params::none(query.as_deref()).map_err(ApiError::Parameters)?;
-    let counts = app.articles.counts().await?;
-    let asked = app.articles.asked(&app.ingest.names()).await?;
+    let names = app.ingest.names();
+    let counts = app.articles.counts(&names).await?;
+    let asked = app.articles.asked(&names).await?;
     let ledger = Ledger::new(&app.database);
     let records = ledger.records().await?;
     let mut sources = Vec::new();

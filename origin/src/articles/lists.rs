@@ -137,7 +137,7 @@ fn is_kept(dialect: Dialect) -> bool {
 }
 
 /// A page: besides the numbers of `Filters`, ($8, $9) is its exclusive beginning and $10 how many rows at most.
-fn page(dialect: Dialect, filters: &Filters) -> String {
+pub(super) fn page(dialect: Dialect, filters: &Filters) -> String {
     let (columns, listed) = (article_columns(dialect), listed(dialect, filters));
     format!(
         "SELECT {columns} FROM ({listed}) p JOIN articles a ON a.id = p.id ORDER BY a.published_at DESC, a.id DESC"
@@ -145,7 +145,7 @@ fn page(dialect: Dialect, filters: &Filters) -> String {
 }
 
 /// As far as $10: counting everything would read everything, for a number that nobody needs exactly.
-fn total_of(dialect: Dialect, filters: &Filters) -> String {
+pub(super) fn total_of(dialect: Dialect, filters: &Filters) -> String {
     format!("SELECT count(*) FROM ({}) p", listed(dialect, filters))
 }
 
@@ -252,9 +252,12 @@ mod tests {
     async fn sqlite_reads_a_page_as_one_stretch_of_one_index() {
         let day = || Some(LAST_TIME);
         let lists = [
-            ("articles_newest_idx (published_at<?)", filters(|_| ())),
             (
-                "articles_newest_idx (published_at>? AND published_at<?)",
+                "articles_shared_newest_idx (published_at<?)",
+                filters(|_| ()),
+            ),
+            (
+                "articles_shared_newest_idx (published_at>? AND published_at<?)",
                 filters(|f| (f.since, f.until) = (day(), day())),
             ),
             (
@@ -262,23 +265,23 @@ mod tests {
                 filters(|f| f.sources.truncate(1)),
             ),
             (
-                "articles_language_newest_idx (language=? AND published_at<?)",
+                "articles_shared_language_idx (language=? AND published_at<?)",
                 filters(|f| f.language = Some("is".to_owned())),
             ),
             (
-                "COVERING INDEX article_categories_listed_idx (category=? AND (published_at,article_id)<(?,?))",
+                "COVERING INDEX article_categories_shared_idx (category=? AND (published_at,article_id)<(?,?))",
                 filters(|f| {
                     (f.category, f.language) = (Some(Category::Health), Some("is".to_owned()))
                 }),
             ),
             (
-                "COVERING INDEX article_sentiments_listed_idx (label=? AND (published_at,article_id)<(?,?))",
+                "COVERING INDEX article_sentiments_shared_idx (label=? AND (published_at,article_id)<(?,?))",
                 filters(|f| {
                     (f.sentiment, f.language) = (Some(Label::Neutral), Some("is".to_owned()))
                 }),
             ),
             (
-                "COVERING INDEX article_categories_listed_idx (category=? AND (published_at,article_id)<(?,?))",
+                "COVERING INDEX article_categories_shared_idx (category=? AND (published_at,article_id)<(?,?))",
                 filters(|f| {
                     (f.category, f.sentiment) = (Some(Category::Health), Some(Label::Neutral))
                 }),

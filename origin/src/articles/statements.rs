@@ -1,7 +1,7 @@
 //! The statements, written once for both databases. Where the dialects differ, the word is an argument of the macro:
 //! how a JSON parameter becomes rows. Both understand `$1`, upserts, row values, `string_agg` and `IS DISTINCT FROM`.
 
-use crate::personal::{named_by, not_personal};
+use crate::personal::{named_by, not_personal, personal};
 
 /// The statements in one dialect.
 #[derive(Debug)]
@@ -59,17 +59,40 @@ macro_rules! is_selected {
     };
 }
 
-/// The articles of the sources that $1 names.
-macro_rules! of_sources {
-    ($names:literal) => {
-        concat!(" FROM articles a WHERE a.source IN (", $names, ")")
+/// Whether an article `a` comes after ($3, $4) and, where $2 names any, is of the categories $2.
+macro_rules! is_wished {
+    ($words:literal) => {
+        concat!(
+            "(a.published_at, a.id) < ($3, $4) AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories f ",
+            "WHERE f.article_id = a.id AND f.category IN (",
+            $words,
+            ") LIMIT 1 OFFSET 0))"
+        )
+    };
+}
+
+/// Whether an article `a` was stored or listed since the user $6 added its source.
+macro_rules! is_since_added {
+    () => {
+        concat!(
+            "coalesce(a.listed_at, a.updated_at) >= (SELECT min(f.added_at) FROM user_feeds f WHERE f.user_id = $6 AND ",
+            named_by!("f.url_hash"),
+            " = a.source)"
+        )
+    };
+}
+
+/// So many of the newest of what has been found.
+macro_rules! newest {
+    () => {
+        " ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
     };
 }
 
 macro_rules! statements {
     (names: $names:literal, words: $words:literal, object: $object:literal, array: $array:literal,
     articles: $articles:literal, pairs: $pairs:literal, filters: $filters:literal, given_filters: $given_filters:literal,
-    take_turns: $take_turns:literal $(,)?) => {
+    own: $own:expr, take_turns: $take_turns:literal $(,)?) => {
         Statements {
             // Sorted by hash, so that two batches with common articles lock them in one order. A row that would not change is
             // not written. A source that once gave a text and then leaves it out has not taken it back; an estimated time
@@ -134,21 +157,28 @@ macro_rules! statements {
                 "UPDATE articles SET listed_at = $3 WHERE source = $1 AND url_hash IN (", $words, ") ",
                 "AND (listed_at IS NULL OR listed_at < $3)"
             ),
-            // Stories are looked for one at a time (see `lists`).
+            // Everybody's articles are looked for among everybody's, and the reader's own source by source: what others have added is
+            // passed by. Of the first ones stories are looked for one at a time (see `lists`); the others tell none.
             selected: concat!(
-                "SELECT ", article_columns!($object, $array), of_sources!($names),
-                " AND ($2 = '[]' OR EXISTS (SELECT 1 FROM article_categories f WHERE f.article_id = a.id AND f.category IN (", $words, ")))",
+                "WITH named (source) AS (", $names, "), ",
+                "shared AS (SELECT a.id FROM articles a WHERE EXISTS (SELECT 1 FROM named WHERE ", not_personal!("source"), ") AND ",
+                // As in lists, "IS TRUE" keeps it from an index that would be gone through once for each source.
+                "(a.source IN (SELECT source FROM named)) IS TRUE AND ", not_personal!("a.source"), " AND ", is_wished!($words),
                 " AND (a.duplicate_of IS NULL OR (NOT EXISTS (SELECT 1 FROM articles r WHERE r.id = a.duplicate_of ",
                 "AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0) AND NOT EXISTS (SELECT 1 FROM articles r WHERE r.duplicate_of = a.duplicate_of ",
-                "AND (r.published_at, r.id) < (a.published_at, a.id) AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0)))",
-                " AND (", not_personal!("a.source"), " OR coalesce(a.listed_at, a.updated_at) >= (SELECT min(f.added_at) ",
-                "FROM user_feeds f WHERE f.user_id = $6 AND ", named_by!("f.url_hash"), " = a.source))",
-                " AND (a.published_at, a.id) < ($3, $4) ORDER BY a.published_at DESC, a.id DESC LIMIT $5"
+                "AND (r.published_at, r.id) < (a.published_at, a.id) AND ", is_selected!($names, $words), " LIMIT 1 OFFSET 0)))", newest!(), "), ",
+                "own AS (", $own, ") ",
+                "SELECT ", article_columns!($object, $array), " FROM (SELECT id FROM shared UNION SELECT id FROM own) p ",
+                "JOIN articles a ON a.id = p.id", newest!()
             ),
             columns: article_columns!($object, $array),
             take_turns: $take_turns,
             by_id: concat!("SELECT ", article_columns!($object, $array), " FROM articles a WHERE a.id = $1"),
-            counts: "SELECT source, count(*) FROM articles GROUP BY source",
+            // One stretch of an index for each, whatever else is in store.
+            counts: concat!(
+                "WITH named (source) AS (", $names, ") ",
+                "SELECT n.source, (SELECT count(*) FROM articles a WHERE a.source = n.source) FROM named n"
+            ),
             enabled: "SELECT names, changed_at FROM enabled_sources WHERE id = 1",
             enable: "INSERT INTO enabled_sources (id, names, changed_at) VALUES (1, $1, $2) \
                 ON CONFLICT (id) DO UPDATE SET names = excluded.names, changed_at = CASE \
@@ -170,6 +200,12 @@ pub(super) static POSTGRES: Statements = statements! {
     // What searches are narrowed by, so that a new article isn't written a second time when its categories and tone are.
     filters: ", filters",
     given_filters: ", i.filters",
+    // For each source as many as there may be on the page: else all articles might be read at once.
+    own: concat!(
+        "SELECT o.id FROM named n CROSS JOIN LATERAL (SELECT a.id FROM articles a WHERE a.source = n.source AND ",
+        is_wished!("SELECT jsonb_array_elements_text(CAST($2 AS jsonb))"), " AND ", is_since_added!(), newest!(), ") o ",
+        "WHERE ", personal!("n.source")
+    ),
     // Any number that nobody else takes for a lock of a whole transaction.
     take_turns: "SELECT pg_advisory_xact_lock(7310579611)",
 };
@@ -188,6 +224,11 @@ pub(super) static SQLITE: Statements = statements! {
     pairs: "(SELECT value ->> 'url_hash' AS url_hash, value ->> 'category' AS category FROM json_each($1)) AS i",
     filters: "",
     given_filters: "",
+    // A cross join, because the tables of one are taken in the order in which they stand.
+    own: concat!(
+        "SELECT a.id FROM named n CROSS JOIN articles a WHERE a.source = n.source AND ", personal!("n.source"), " AND ",
+        is_wished!("SELECT value FROM json_each($2)"), " AND ", is_since_added!(), newest!()
+    ),
     // A writing transaction is alone there from its beginning.
     take_turns: "SELECT 1",
 };
@@ -198,15 +239,8 @@ pub(crate) async fn plan_on_sqlite(statement: &str) -> String {
     use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
     let database = SqliteConnection::connect("sqlite::memory:").await;
     let mut database = database.expect("a database");
-    let schemas = [
-        include_str!("../../../migrations/sqlite/0001_articles.sql"),
-        include_str!("../../../migrations/sqlite/0002_search.sql"),
-        include_str!("../../../migrations/sqlite/0009_lists.sql"),
-    ];
-    for schema in schemas {
-        let made = sqlx::raw_sql(schema).execute(&mut database).await;
-        made.expect("the schema");
-    }
+    let migrated = crate::database::SQLITE_MIGRATIONS.run(&mut database).await;
+    migrated.expect("the schema");
     let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
     let steps = sqlx::query(explain).fetch_all(&mut database).await;
     let steps = steps.expect("a plan");
@@ -223,5 +257,24 @@ mod tests {
         let plan = plan_on_sqlite(SQLITE.add_categories).await;
         let by_hash = "INDEX articles_source_url_hash_key (source=? AND url_hash=?)";
         assert!(plan.contains(by_hash), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn sqlite_finds_a_readers_own_by_source_and_the_others_among_everybodys() {
+        let plan = plan_on_sqlite(SQLITE.selected).await;
+        let found = |step: &&str| step.starts_with("SEARCH a ") && !step.contains("PRIMARY KEY");
+        let found: Vec<&str> = plan.lines().filter(found).collect();
+        let expected = [
+            "SEARCH a USING INDEX articles_shared_newest_idx (published_at<?)",
+            "SEARCH a USING INDEX articles_source_newest_idx (source=? AND published_at<?)",
+        ];
+        assert_eq!(found, expected, "{plan}");
+    }
+
+    #[tokio::test]
+    async fn sqlite_counts_the_articles_of_a_source_in_one_stretch_of_an_index() {
+        let plan = plan_on_sqlite(SQLITE.counts).await;
+        let counted = "SEARCH a USING COVERING INDEX articles_source_newest_idx (source=?)";
+        assert!(plan.contains(counted), "{plan}");
     }
 }

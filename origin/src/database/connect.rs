@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+pub(crate) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// How long a request waits for a connection. Short, so that an outage is told and not waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@
 
 use super::quota::{self, Counted, Purpose, Reason, Refusal, Window};
 use crate::database::{Database, DatabaseError, on_pool, stored_time, within};
+use crate::personal::not_personal;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Requests are remembered at least this long, so that a window that is lengthened finds them.
@@ -95,8 +96,11 @@ const SUCCEEDED: &str = "INSERT INTO source_records (source, last_success_at) VA
 const FAILED: &str = "INSERT INTO source_records (source, last_failure_at, last_failure_code, last_failure) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (source) DO UPDATE SET last_failure_at = excluded.last_failure_at, \
     last_failure_code = excluded.last_failure_code, last_failure = excluded.last_failure";
-const RECORDS: &str = "SELECT source, last_success_at, last_failure_at, last_failure_code, last_failure, paused_until, remaining, \
-    resets_at FROM source_records";
+const RECORDS: &str = concat!(
+    "SELECT source, last_success_at, last_failure_at, last_failure_code, last_failure, paused_until, remaining, resets_at ",
+    "FROM source_records WHERE ",
+    not_personal!("source")
+);
 /// Gives the validators to whoever comes first after the time, and nothing to the others.
 const CLAIM: &str = "INSERT INTO feed_polls (url_hash, polled_at, poll_again_at) VALUES ($1, $2, $3) \
     ON CONFLICT (url_hash) DO UPDATE SET polled_at = excluded.polled_at, poll_again_at = excluded.poll_again_at \
@@ -238,7 +242,7 @@ impl Ledger {
         .await
     }
 
-    /// How all sources fared.
+    /// How all sources fared that are for everybody.
     pub async fn records(&self) -> Result<Vec<Record>, DatabaseError> {
         let database = self.database()?;
         within(async {

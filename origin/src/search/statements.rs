@@ -46,16 +46,17 @@ fn postgres(filters: &Filters) -> String {
     let is_found =
         format!("r.search @@ (SELECT exact FROM asked) AND r.published_at >= $14{shown}");
     let unless_duplicate = unless_duplicate(filters, &is_found, fence);
-    // Of everybody's articles alone, in the very words in which the index leaves the others out.
+    // Of everybody's articles alone, in the very words in which the indexes leave the others out.
     let (in_index, shared) = (in_index(filters), not_personal!("o.source"));
+    let timed = not_personal!("n.source");
     format!(
         "WITH RECURSIVE asked AS MATERIALIZED ( \
              SELECT websearch_to_tsquery('english', $1) AS wide, websearch_to_tsquery('english', $2) AS exact), \
          weeks (week) AS ( \
-             (SELECT n.week FROM articles n WHERE n.published_at <= $5 ORDER BY n.published_at DESC, n.id DESC LIMIT 1) \
+             (SELECT n.week FROM articles n WHERE {timed} AND n.published_at <= $5 ORDER BY n.published_at DESC, n.id DESC LIMIT 1) \
              UNION ALL \
              SELECT (SELECT n.week FROM articles n \
-                     WHERE n.published_at < timestamptz '2000-01-01 00:00:00+00' + w.week * interval '7 days' \
+                     WHERE {timed} AND n.published_at < timestamptz '2000-01-01 00:00:00+00' + w.week * interval '7 days' \
                      ORDER BY n.published_at DESC, n.id DESC LIMIT 1) \
              FROM weeks w WHERE w.week > $9), \
          candidates AS ( \

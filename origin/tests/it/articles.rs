@@ -201,7 +201,7 @@ async fn the_same_address_from_two_sources_stays_two_articles(database: TestData
         .await
         .expect("stored");
     assert_eq!(page_of(&articles, &["a", "b"], None).await.total, 2);
-    let mut counts = articles.counts().await.expect("counts");
+    let mut counts = articles.counts(&["a", "b"]).await.expect("counts");
     counts.sort();
     assert_eq!(counts, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
 }

@@ -200,15 +200,18 @@ async fn store(articles: &Articles, source: &str, batch: &[NewArticle]) {
 
 /// As it was before lists had copies to filter by.
 const EARLIER: [&str; 2] = [
-    "DELETE FROM _sqlx_migrations WHERE version = 9; \
+    "DELETE FROM _sqlx_migrations WHERE version IN (9, 15); DROP INDEX articles_shared_newest_idx; \
+     CREATE INDEX articles_newest_idx ON articles (published_at DESC, id DESC, source); \
      DROP TRIGGER articles_copy ON articles; DROP TRIGGER article_categories_copy ON article_categories; \
-     DROP TRIGGER article_sentiments_copy ON article_sentiments; DROP INDEX articles_language_newest_idx; \
+     DROP TRIGGER article_sentiments_copy ON article_sentiments; DROP INDEX articles_shared_language_idx; \
      ALTER TABLE article_categories DROP COLUMN language; \
      ALTER TABLE article_sentiments DROP COLUMN source, DROP COLUMN language, DROP COLUMN published_at; \
      CREATE INDEX article_categories_newest_idx ON article_categories (category, published_at DESC, article_id DESC, source)",
-    "DELETE FROM _sqlx_migrations WHERE version = 9; \
+    "DELETE FROM _sqlx_migrations WHERE version IN (9, 15); DROP INDEX articles_shared_newest_idx; DROP INDEX articles_shared_url_hash_idx; \
+     CREATE INDEX articles_newest_idx ON articles (published_at DESC, id DESC, source); \
+     CREATE INDEX articles_url_hash_idx ON articles (url_hash); \
      DROP TRIGGER articles_copy; DROP TRIGGER article_categories_copy; DROP TRIGGER article_sentiments_copy; \
-     DROP INDEX articles_language_newest_idx; DROP INDEX article_categories_listed_idx; DROP INDEX article_sentiments_listed_idx; \
+     DROP INDEX articles_shared_language_idx; DROP INDEX article_categories_shared_idx; DROP INDEX article_sentiments_shared_idx; \
      ALTER TABLE article_categories DROP COLUMN language; ALTER TABLE article_sentiments DROP COLUMN source; \
      ALTER TABLE article_sentiments DROP COLUMN language; ALTER TABLE article_sentiments DROP COLUMN published_at; \
      CREATE INDEX article_categories_newest_idx ON article_categories (category, published_at DESC, article_id DESC, source)",
@@ -255,7 +258,7 @@ async fn articles_of_an_earlier_schema_stand_in_filtered_lists(database: TestDat
     // Of what was done before an interruption, nothing stands in the way of doing it again.
     if is_postgres {
         database
-            .execute("DELETE FROM _sqlx_migrations WHERE version IN (9, 10)")
+            .execute("DELETE FROM _sqlx_migrations WHERE version IN (9, 10, 15)")
             .await;
         database.open().migrate().await.expect("migrations");
     }

@@ -176,7 +176,7 @@ async fn a_crash_in_the_middle_of_storing_leaves_nothing_half_written_and_what_w
     })
     .await;
     assert_eq!(
-        articles.counts().await.expect("counts"),
+        articles.counts(&["a"]).await.expect("counts"),
         [("a".to_owned(), 2)]
     );
     assert_eq!(outbox.waiting().await.expect("a count"), waiting);

@@ -28,7 +28,7 @@ async fn news_arrives_though_nobody_asks(database: TestDatabase) {
     let source = Script::new("a", one("x"));
     let origin = TestOrigin::with(database, std::slice::from_ref(&source), &[EVERY_SECOND]).await;
     let schedule = tokio::spawn(origin.schedule.run(chrono::Utc::now));
-    let counts = || async { origin.articles.counts().await.expect("counts") };
+    let counts = || async { origin.articles.counts(&["a"]).await.expect("counts") };
     until("the first round is stored", || async {
         counts().await == [("a".to_owned(), 1)]
     })
