@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use larder_policy::{CacheKey, Fields};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::counters::{Counter, RedisCounters, RedisError};
 pub use self::entry::{Damaged, Entry, TooLarge, gather};
@@ -41,7 +41,7 @@ pub use self::seal::{KeyTooShort, MAC_KEY_BYTES_MIN, Seal};
 use self::log::{Log, Record, Trust, Verdict};
 use self::memory::{InMemory, Memory};
 use self::purges::{Moment, Purges};
-use self::redis::InRedis;
+use self::redis::{InRedis, Late, Outcome};
 use self::screen::{Screened, screen};
 use crate::clock;
 
@@ -51,7 +51,8 @@ const WRITES_SHARE: u64 = 4;
 const WRITES_KIB_MIN: u32 = 8 * 1024;
 /// and no more than Redis can be expected to take in time.
 const WRITES_KIB_MAX: u32 = 64 * 1024;
-/// So many copies there are of a response on its way: its form in Redis, the command, and what is being sent.
+/// So many copies there are of a response on its way: itself, though memory may have evicted it, the command, and what is being
+/// sent.
 const WRITE_COPIES: usize = 3;
 /// What a write counts at least, in KiB: its task and its place in the queue.
 const WRITE_KIB_MIN: u32 = 8;
@@ -661,12 +662,14 @@ impl Store {
         let memory = Arc::clone(&self.memory);
         let write = runtime.spawn(async move {
             let _no_purge = purges.gate(&entry.key).read().await;
-            if purges.unless_purged(&entry.key, moment, || ()).is_some()
-                && !redis.put(&entry, lease.as_deref(), now).await
-            {
-                memory.remove_with(&entry);
+            if purges.unless_purged(&entry.key, moment, || ()).is_none() {
+                return;
             }
-            drop(room);
+            match redis.put(&entry, lease.as_deref(), now).await {
+                Outcome::Done => {}
+                Outcome::Outrun => memory.remove_with(&entry),
+                Outcome::Late(late) => hold_until_let_go(room, late),
+            }
         });
         Some(Write(write))
     }
@@ -708,6 +711,14 @@ impl Found {
         // What Redis has was already found to be newer than what memory has.
         rank(self) >= rank(other) && rank(self) > 1 || rank(self) > rank(other)
     }
+}
+
+/// Nobody waits for a write that was given up, but its bytes take their room until the connection lets them go.
+fn hold_until_let_go(room: OwnedSemaphorePermit, late: Late) {
+    tokio::spawn(async move {
+        late.is_let_go().await;
+        drop(room);
+    });
 }
 
 /// What may be on its way to Redis beside a memory of so many bytes, in KiB.

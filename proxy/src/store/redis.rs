@@ -27,11 +27,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use larder_policy::{CacheKey, selecting};
-use redis::{ErrorKind, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::AbortHandle;
 
 pub use self::dial::BadAuthorities;
+pub(super) use self::dial::Late;
 pub use self::follow::Note;
 use self::lease::LeaseScripts;
 pub use self::lease::{FetchLease, Turn, Written};
@@ -90,6 +91,17 @@ pub(super) enum InRedis {
     Hit(Arc<Entry>),
     VaryMiss,
     Miss,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was made, or failed, or was none.
+    Done,
+    /// Somebody wrote under a later lease.
+    Outrun,
+    /// It was given up, but lies in the connection still.
+    Late(Late),
 }
 
 /// Whether the log of purges is being followed.
@@ -287,46 +299,36 @@ impl RedisTier {
         }
     }
 
-    /// Writes a response, to be kept as long as it may be of use; under a lease, which that ends. False when somebody wrote
-    /// under a later lease.
+    /// Writes a response, to be kept as long as it may be of use; under a lease, which that ends.
     pub(super) async fn put(
         &self,
         entry: &Arc<Entry>,
         lease: Option<&FetchLease>,
         now: SystemTime,
-    ) -> bool {
+    ) -> Outcome {
         let ttl_ms = entry.policy.keep_for(now).min(TTL_MAX).as_millis();
-        let (Ok(form), Some(field)) = (
-            self.write_form(entry).await,
-            script::variant_field(&entry.selecting),
-        ) else {
-            self.counters.dropped.add_one();
-            return true;
-        };
         if ttl_ms == 0 {
-            return true;
+            return Outcome::Done;
         }
-        let arguments = [
-            script::joined_names(entry.vary.as_ref()).into_bytes(),
-            field,
-            form,
-            ttl_ms.to_string().into_bytes(),
-            script::variants_max().into_bytes(),
-            u8::from(entry.is_part()).to_string().into_bytes(),
-            lease.map_or_else(Vec::new, |lease| lease.token().to_vec()),
-        ];
-        let arguments = arguments.each_ref().map(Vec::as_slice);
-        let name = script::redis_key(&self.namespace, &entry.key);
-        let leases = [false, true].map(|names_caller| script::lease_key(&name, names_caller));
-        let [shared, named] = leases.each_ref().map(String::as_str);
-        let names = [name.as_str(), shared, named];
-        let end = Instant::now() + self.timeout * WRITE_TIMEOUT_FACTOR;
+        let ttl_ms = ttl_ms.to_string();
+        let Some(by_name) = self.write_call(false, entry, lease, &ttl_ms).await else {
+            self.counters.dropped.add_one();
+            return Outcome::Done;
+        };
+        self.start();
         self.habits.learn(entry.vary.as_ref());
-        let write = &self.write;
-        match self.run(Lane::Writes, write, &names, &arguments, end).await {
+        let end = Instant::now() + self.timeout * WRITE_TIMEOUT_FACTOR;
+        let mut answer = self.link.ask(Lane::Writes, &by_name, end).await;
+        drop(by_name);
+        if is_of_unknown_script(&answer)
+            && let Some(by_text) = self.write_call(true, entry, lease, &ttl_ms).await
+        {
+            answer = self.link.ask(Lane::Writes, &by_text, end).await;
+        }
+        match answer {
             Ok(Value::Int(script::OUTRUN)) => {
                 self.counters.outrun.add_one();
-                return false;
+                return Outcome::Outrun;
             }
             Ok(answer) => {
                 self.counters.writes.add_one();
@@ -334,9 +336,44 @@ impl RedisTier {
                     lease.settle();
                 }
             }
-            Err(fault) => self.counters.errors(fault.kind()).add_one(),
+            Err(fault) => {
+                self.counters.errors(fault.kind()).add_one();
+                if let Fault::Timeout(late) = fault {
+                    return Outcome::Late(late);
+                }
+            }
         }
-        true
+        Outcome::Done
+    }
+
+    /// The call that writes a response. It is made anew for the rare second try: the form is no longer there while the first is
+    /// under way, for it may be large. None for what can't be written.
+    async fn write_call(
+        &self,
+        by_text: bool,
+        entry: &Arc<Entry>,
+        lease: Option<&FetchLease>,
+        ttl_ms: &str,
+    ) -> Option<Cmd> {
+        let form = self.write_form(entry).await.ok()?;
+        let vary_names = script::joined_names(entry.vary.as_ref());
+        let variants_max = script::variants_max();
+        let arguments = [
+            vary_names.as_bytes(),
+            &script::variant_field(&entry.selecting)?,
+            &form,
+            ttl_ms.as_bytes(),
+            variants_max.as_bytes(),
+            if entry.is_part() { b"1" } else { b"0" },
+            lease.map_or(&[], |lease| lease.token()),
+        ];
+        let name = script::redis_key(&self.namespace, &entry.key);
+        let leases = [false, true].map(|names_caller| script::lease_key(&name, names_caller));
+        let [shared, named] = leases.each_ref().map(String::as_str);
+        Some(
+            self.write
+                .call(by_text, &[&name, shared, named], &arguments),
+        )
     }
 
     /// Removes all variants of a URL; says whether there were any. Nobody waits for those who are fetching it any more, and
@@ -375,7 +412,7 @@ impl RedisTier {
         self.start();
         let by_name = script.call(false, names, arguments);
         let answer = self.link.ask(lane, &by_name, end).await;
-        if !matches!(&answer, Err(Fault::Server(error)) if is_unknown_script(error)) {
+        if !is_of_unknown_script(&answer) {
             return answer;
         }
         let by_text = script.call(true, names, arguments);
@@ -459,6 +496,8 @@ fn is_wrong_type(fault: &Fault) -> bool {
     matches!(fault, Fault::Server(error) if error.code() == Some("WRONGTYPE"))
 }
 
-fn is_unknown_script(error: &redis::RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+/// Does the server not know the script by its name?
+fn is_of_unknown_script(answer: &Result<Value, Fault>) -> bool {
+    let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+    matches!(answer, Err(Fault::Server(error)) if error.kind() == unknown)
 }

@@ -2,8 +2,8 @@
 //!
 //! The real program before an API that answers any path with as much as the path says, flooded with requests that have
 //! nothing in common: sizes, variants, tags, long URLs, hosts, HEAD, ranges, what may not be stored and what passes. What
-//! the kernel counts of the process must stay under 1.1 times the budget, 64 MiB for the program itself, and what its
-//! connections take.
+//! the kernel counts of the process must stay under 1.1 times the budget, 64 MiB for the program itself, what its connections
+//! take, and what waits to be written to Redis.
 
 use crate::support::binary::Binary;
 use crate::support::fault::Random;
@@ -26,6 +26,8 @@ const PROGRAM_BYTES_MAX: u64 = 64 * MIB;
 const CONNECTION_BYTES_MAX: u64 = 128 * 1024;
 /// The largest body of a flood: a connection may wait for it, and it is there twice, as it comes and in one piece.
 const BODY_BYTES_MAX: u64 = MIB;
+/// What may wait to be written to Redis beside a budget as small as those here.
+const WRITES_BYTES_MAX: u64 = 8 * MIB;
 const CLIENTS: u64 = 16;
 /// Requests sent before the first answer is read.
 const PIPELINED: usize = 16;
@@ -41,13 +43,15 @@ enum Flood {
     Unstorable,
 }
 
-fn bound(memory_bytes: u64, flood: Flood) -> u64 {
+fn bound(memory_bytes: u64, flood: Flood, has_redis: bool) -> u64 {
+    let writes = if has_redis { WRITES_BYTES_MAX } else { 0 };
     let under_way = if flood == Flood::Mixed {
         2 * BODY_BYTES_MAX
     } else {
         0
     };
-    memory_bytes * 11 / 10 + PROGRAM_BYTES_MAX + CLIENTS * (CONNECTION_BYTES_MAX + under_way)
+    let connections = CLIENTS * (CONNECTION_BYTES_MAX + under_way);
+    memory_bytes * 11 / 10 + PROGRAM_BYTES_MAX + connections + writes
 }
 
 /// An API of `/KIND/BYTES/...`.
@@ -205,16 +209,27 @@ async fn stat(admin: SocketAddr, name: &str) -> u64 {
     stats[name].as_u64().unwrap()
 }
 
+/// The Redis behind a process.
+#[derive(Debug, Clone, Copy)]
+enum Redis<'a> {
+    None,
+    Works(&'a PrivateRedis),
+    Hangs(&'a PrivateRedis),
+}
+
 /// Floods a process of this budget and fails when it is ever too large; gives the most that it took.
-async fn stays_small(memory_mib: u64, kind: Flood, requests: u64, redis: Option<&PrivateRedis>) {
+async fn stays_small(memory_mib: u64, kind: Flood, requests: u64, redis: Redis<'_>) {
     let api = api().await;
     let memory = format!("{memory_mib}MiB");
-    let url = redis.map(PrivateRedis::url);
+    let url = match redis {
+        Redis::None => None,
+        Redis::Works(redis) | Redis::Hangs(redis) => Some(redis.url()),
+    };
     let mut flags = vec!["--memory", memory.as_str()];
     flags.extend(url.iter().flat_map(|url| ["--redis", url.as_str()]));
     let (binary, clients, admin) = Binary::before(api.address, &flags).await;
     binary.stop_keeping_log();
-    if let Some(redis) = redis {
+    if let Redis::Hangs(redis) = redis {
         redis.freeze();
     }
     let mut flooding = flood(clients, kind, requests);
@@ -227,7 +242,7 @@ async fn stays_small(memory_mib: u64, kind: Flood, requests: u64, redis: Option<
         most = most.max(binary.resident_bytes().await);
     }
     let (entries, bytes) = (stat(admin, "total_keys").await, stat(admin, "bytes").await);
-    let bound = bound(memory_mib * MIB, kind);
+    let bound = bound(memory_mib * MIB, kind, url.is_some());
     println!(
         "{kind:?}: {entries} entries of {} KiB; at most {} KiB resident, bound {} KiB",
         bytes / 1024,
@@ -242,23 +257,29 @@ async fn stays_small(memory_mib: u64, kind: Flood, requests: u64, redis: Option<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_all_kinds_of_responses_stays_within_the_budget() {
-    stays_small(16, Flood::Mixed, 4_000, None).await;
+    stays_small(16, Flood::Mixed, 4_000, Redis::None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_tiny_responses_stays_within_the_budget() {
-    stays_small(16, Flood::Tiny, 30_000, None).await;
+    stays_small(16, Flood::Tiny, 30_000, Redis::None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_what_may_not_be_stored_stays_within_the_budget() {
-    stays_small(16, Flood::Unstorable, 12_000, None).await;
+    stays_small(16, Flood::Unstorable, 12_000, Redis::None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_that_goes_to_redis_too_stays_within_the_budget() {
+    let redis = PrivateRedis::start().await;
+    stays_small(16, Flood::Mixed, 4_000, Redis::Works(&redis)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_while_redis_is_frozen_stays_within_the_budget() {
     let redis = PrivateRedis::start().await;
-    stays_small(16, Flood::Mixed, 4_000, Some(&redis)).await;
+    stays_small(16, Flood::Mixed, 4_000, Redis::Hangs(&redis)).await;
     redis.thaw();
 }
 
@@ -285,7 +306,7 @@ async fn a_flood_for_as_long_as_wanted_stays_within_the_budget() {
     let memory = format!("{memory_mib}MiB");
     let (binary, clients, admin) = Binary::before(api.address, &["--memory", &memory]).await;
     binary.stop_keeping_log();
-    let bound = bound(memory_mib * MIB, kind);
+    let bound = bound(memory_mib * MIB, kind, false);
     println!(
         "budget {memory_mib} MiB, bound {} MiB, flood {kind:?}",
         bound / MIB

@@ -80,7 +80,27 @@ impl Drop for Driver {
     }
 }
 
+/// What was given up on a connection while the server had not taken it yet: the connection holds it still.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Late(MultiplexedConnection);
+
+impl Late {
+    /// Returns when the connection doesn't hold it any more: it has sent all that came before, or is no more.
+    pub(in crate::store) async fn is_let_go(&self) {
+        let _either_way = self
+            .0
+            .clone()
+            .send_packed_command(&redis::cmd("PING"))
+            .await;
+    }
+}
+
 impl Wire {
+    /// The way to see what is given up on this connection to its end. It does not keep the connection.
+    pub(super) fn late(&self) -> Late {
+        Late(self.connection.clone())
+    }
+
     /// Sends one question and waits for its answer.
     pub(super) async fn ask(&self, cmd: &redis::Cmd) -> RedisResult<redis::Value> {
         let answer = self.connection.clone().send_packed_command(cmd).await?;

@@ -22,7 +22,7 @@ use super::link::{Fault, Lane, Link};
 use super::pending::Pending;
 use super::purges::{Deed, Followed, Following, Mark, channel, keys, records_max};
 use super::script::KnownScript;
-use super::{PurgeError, is_unknown_script};
+use super::{PurgeError, is_of_unknown_script};
 use crate::clock;
 use crate::store::Removals;
 use crate::store::counters::{RedisCounters, RedisError};
@@ -432,7 +432,7 @@ impl Follower {
             answer = self.call(deed, &keys, &arguments, end).await;
         }
         // That there is no connection is counted by whoever makes them.
-        if let Err(fault @ (Fault::Timeout | Fault::Broken | Fault::Server(_))) = &answer {
+        if let Err(fault @ (Fault::Timeout(_) | Fault::Broken | Fault::Server(_))) = &answer {
             self.counters.errors(fault.kind()).add_one();
         }
         answer
@@ -452,7 +452,7 @@ impl Follower {
         };
         let by_name = script.call(false, keys, arguments);
         let answer = self.link.insist(Lane::Reads, &by_name, end).await;
-        if !matches!(&answer, Err(Fault::Server(error)) if is_unknown_script(error)) {
+        if !is_of_unknown_script(&answer) {
             return answer;
         }
         let by_text = script.call(true, keys, arguments);

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::breaker::{Admission, Breaker, Luck};
-use super::dial::{Dialer, Place, Wire};
+use super::dial::{Dialer, Late, Place, Wire};
 use super::finder::Finder;
 use super::state::{Role, eviction_is_unsound, role};
 use crate::store::counters::{RedisCounters, RedisError};
@@ -40,7 +40,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(super) enum Fault {
     NotConnected,
     BreakerOpen,
-    Timeout,
+    Timeout(Late),
     Broken,
     /// The server answered with an error.
     Server(ServerError),
@@ -51,7 +51,7 @@ impl Fault {
         match self {
             Self::NotConnected | Self::Broken => RedisError::Connection,
             Self::BreakerOpen => RedisError::BreakerOpen,
-            Self::Timeout => RedisError::Timeout,
+            Self::Timeout(_) => RedisError::Timeout,
             Self::Server(_) => RedisError::Refused,
         }
     }
@@ -175,8 +175,8 @@ impl Node {
         };
         let answer = self.send(&wires, cmd, manner).await;
         attempt.luck = match (&answer, manner.lane) {
-            (Err(Fault::Timeout), Lane::Leases) => Luck::Unknown,
-            (Err(Fault::Timeout | Fault::Broken), _) => Luck::Failed,
+            (Err(Fault::Timeout(_)), Lane::Leases) => Luck::Unknown,
+            (Err(Fault::Timeout(_) | Fault::Broken), _) => Luck::Failed,
             // It may take much longer than a look-up, so that its luck says nothing for those.
             (_, Lane::Writes) => Luck::Unknown,
             (_, Lane::Reads | Lane::Leases) => Luck::Answered,
@@ -197,7 +197,7 @@ impl Node {
             }
         };
         match tokio::time::timeout_at(manner.end.into(), ask).await {
-            Err(_) => Err(Fault::Timeout),
+            Err(_) => Err(Fault::Timeout(wire.late())),
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if is_from_server(&error) => {
                 if is_read_only(&error) && wires.role != Role::Replica {

@@ -19,6 +19,8 @@ use crate::store::memory::VARIANTS_MAX;
 
 /// Enough that no two values of one field meet by chance.
 const DIGEST_BYTES: usize = 16;
+/// Digits of a number of keys.
+const COUNT_BYTES_MAX: usize = 20;
 /// Answer of [`FIND`]: variants of this URL are there, but not this one.
 pub(super) const VARY_MISS: i64 = 1;
 /// Answers of [`WRITE`]: it is written,
@@ -116,8 +118,12 @@ impl KnownScript {
         } else {
             ("EVALSHA", self.hash.as_str())
         };
-        let mut cmd = redis::cmd(command);
-        cmd.arg(script).arg(keys.len()).arg(keys);
+        let words = keys.iter().map(|key| key.len());
+        let words = words.chain(arguments.iter().map(|argument| argument.len()));
+        // All of it at once: what grows by doubling would take a large response twice over.
+        let bytes = command.len() + script.len() + COUNT_BYTES_MAX + words.sum::<usize>();
+        let mut cmd = Cmd::with_capacity(3 + keys.len() + arguments.len(), bytes);
+        cmd.arg(command).arg(script).arg(keys.len()).arg(keys);
         arguments.iter().for_each(|argument| {
             cmd.arg(*argument);
         });

@@ -346,3 +346,27 @@ async fn writes_beyond_what_may_wait_are_dropped_and_counted() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_write_that_was_given_up_takes_its_room_until_the_connection_lets_it_go() {
+    let redis = PrivateRedis::start().await;
+    let store = store(&redis, IMPATIENT).await;
+    let large = "x".repeat(1024 * 1024);
+    let put = |name: &str| store.put(entry(name, &large), store.mark(), now());
+    redis.freeze();
+    put("a");
+    put("b");
+    until("both are given up", async || {
+        errors(&store, RedisError::Timeout) == 2
+    })
+    .await;
+    put("c");
+    assert_eq!(store.counters().dropped.count(), 1);
+    until("the connection is given up", async || {
+        put("d");
+        errors(&store, RedisError::Connection) > 0
+    })
+    .await;
+    redis.thaw();
+    shares_again(&store, &redis, "back").await;
+}
