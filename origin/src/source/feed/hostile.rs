@@ -152,3 +152,23 @@ fn bases_that_add_up_are_refused_however_they_are_written() {
         assert!(is_refused, "{found:?}");
     }
 }
+
+#[test]
+fn an_element_with_attributes_without_number_is_not_read() {
+    let attributes = |count: usize| {
+        let all = (0..count).map(|n| format!(" a{n}=''"));
+        all.collect::<String>()
+    };
+    let item = |count: usize| format!("<item{}><title>B</title></item>", attributes(count));
+    let feed = |count: usize| format!("{HEAD}{SOUND}{}</channel></rss>", item(count));
+    assert_eq!(read(&feed(500)), Some((2, 0)));
+    // The items before it are.
+    assert_eq!(read(&feed(501)), Some((1, 0)));
+    assert_eq!(read(&feed(300_000)), Some((1, 0)));
+    let bare = filled_up_to(LONG_BYTES, "<rss version='2.0' ", "a b ");
+    assert_eq!(read(&format!("{bare}>")), None);
+    // Half of them are others, and half are the last of those again: each of these is compared with all of those.
+    let again = " a99999=''".repeat(100_000);
+    let doubled = format!("{HEAD}{SOUND}<item{}{again}>", attributes(100_000));
+    assert_eq!(read(&doubled), Some((1, 0)));
+}

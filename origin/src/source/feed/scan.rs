@@ -28,6 +28,25 @@ pub(super) fn tag_bytes(tag: &str) -> usize {
     tag.len()
 }
 
+/// How many attributes the parser may see in a start tag, at most: everything that stands there outside of quotes, but its own name.
+pub(super) fn attributes_max(tag: &str) -> usize {
+    let (mut quote, mut in_word, mut words) = (None, false, 0_usize);
+    for byte in tag.bytes() {
+        match (quote, byte) {
+            (Some(open), _) if open == byte => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => (quote, in_word) = (Some(byte), false),
+            (None, b'=' | b'>') => in_word = false,
+            (None, _) if byte.is_ascii_whitespace() => in_word = false,
+            (None, _) => {
+                words += usize::from(!in_word);
+                in_word = true;
+            }
+        }
+    }
+    words.saturating_sub(1)
+}
+
 /// What begins like a tag and is none, and what ends it.
 const NO_TAGS: [(&str, &str); 3] = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")];
 
@@ -81,6 +100,24 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(no_tag(text), expected, "{text}");
             assert_eq!(NoTags::default().bytes(text), expected.flatten(), "{text}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_counted_however_they_are_written() {
+        let rows = [
+            ("<a>", 0),
+            ("<a b='1' c=\"2\">", 2),
+            ("<a b = '1 = 2 \" 3'c='4'\nd>", 3),
+            // Its value may be taken for another one.
+            ("<a b=c>", 2),
+            ("<a b='c d e", 1),
+            ("<a b='1' />", 2),
+            ("<", 0),
+            ("", 0),
+        ];
+        for (text, count) in rows {
+            assert_eq!(attributes_max(text), count, "{text}");
         }
     }
 

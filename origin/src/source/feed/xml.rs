@@ -3,7 +3,7 @@
 
 use super::super::ITEMS_MAX;
 use super::base::{self, Base};
-use super::scan::{is_item, no_tag, tag_bytes, tag_name};
+use super::scan::{attributes_max, is_item, no_tag, tag_bytes, tag_name};
 use super::{SourceError, mend};
 use crate::article::parse_date;
 use feed_rs::model::Feed;
@@ -13,6 +13,9 @@ use url::Url;
 
 /// Elements of all the items that are read: a hundred each.
 const TAGS_MAX: usize = 100 * ITEMS_MAX;
+
+/// Attributes of an element, besides which no other is read: the parser compares each with all before it.
+const ATTRIBUTES_MAX: usize = 500;
 
 /// Items of a document of which fewer can be told apart: what is written there is made to confuse.
 const ITEMS_COUNTED_MAX: usize = 10 * ITEMS_MAX;
@@ -62,7 +65,7 @@ fn read_feed(
     let root = text.get(start..end).unwrap_or_default();
     let name = tag_name(root);
     let Some(bounded) = bounded(text, name) else {
-        let many = format!("more than {TAGS_MAX} elements");
+        let many = format!("more than {TAGS_MAX} elements, or {ATTRIBUTES_MAX} attributes of one");
         return Err(SourceError::Malformed(many));
     };
     let text = bounded.as_ref();
@@ -128,7 +131,7 @@ fn bounded<'a>(text: &'a str, root: &str) -> Option<Cow<'a, str>> {
 enum Excess {
     /// An item after those that are read.
     Item(usize),
-    /// Any element.
+    /// Any element, or one with too many attributes.
     Tag(usize),
 }
 
@@ -151,10 +154,11 @@ fn excess(text: &str) -> Option<Excess> {
         if items > ITEMS_MAX {
             return Some(Excess::Item(at));
         }
-        if tags > TAGS_MAX {
+        let bytes = tag_bytes(rest);
+        if tags > TAGS_MAX || attributes_max(rest.get(..bytes)?) > ATTRIBUTES_MAX {
             return Some(Excess::Tag(at));
         }
-        at += tag_bytes(rest);
+        at += bytes;
     }
 }
 
