@@ -2,10 +2,10 @@
 //! it; on SQLite beside the statements (`articles/crowds.rs`).
 
 use crate::support::database::{TestDatabase, on_both_databases};
-use crate::support::news::{article, noon};
+use crate::support::news::{article, store};
 use crate::support::until;
 use larder_origin::article::{Category, NewArticle};
-use larder_origin::articles::{Answer, Article, Articles, PageQuery, Position, Selection};
+use larder_origin::articles::{Article, Articles, PageQuery, Position, Selection};
 use larder_origin::search::{Filters, Order, Question, Search, Terms};
 use larder_origin::sentiment::Label;
 
@@ -41,20 +41,6 @@ const READ: &str = "SELECT CAST((SELECT sum(seq_tup_read) FROM pg_stat_user_tabl
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
 /// Of everybody's, fifty articles of two sources each.
 const SHARED: i64 = 100;
-
-async fn store(articles: &Articles, source: &str, batch: &[NewArticle]) {
-    let answer = Answer {
-        source,
-        category: None,
-        by_category: false,
-        outcome: "ok",
-        articles: batch,
-        asked_at: noon(),
-        stored_at: noon(),
-        ask_again_at: noon(),
-    };
-    articles.store(&answer).await.expect("stored");
-}
 
 /// Too short to be alike, and a minute apart.
 fn plain(source: &str, from: i64, step: usize) -> Vec<NewArticle> {

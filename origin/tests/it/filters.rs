@@ -2,14 +2,14 @@
 
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::http::{Reply, get, get_with};
-use crate::support::news::{Act, Script, article, noon, titles};
+use crate::support::news::{Act, Script, article, noon, store, titles};
 use crate::support::origin::TestOrigin;
 use crate::support::readers::Place;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use larder_origin::article::{Category, NewArticle};
-use larder_origin::articles::{Answer, Articles, Filters, PageQuery};
+use larder_origin::articles::{Articles, Filters, PageQuery};
 use larder_origin::sentiment::{Label, ModelName, Score, ScoreError, Scorer, Text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -182,20 +182,6 @@ async fn pages_hold_every_article_once_in_order_whatever_the_filters_while_other
         }
         assert_eq!(found, expected, "{set}");
     }
-}
-
-async fn store(articles: &Articles, source: &str, batch: &[NewArticle]) {
-    let answer = Answer {
-        source,
-        category: None,
-        by_category: false,
-        outcome: "ok",
-        articles: batch,
-        asked_at: noon(),
-        stored_at: noon(),
-        ask_again_at: noon(),
-    };
-    articles.store(&answer).await.expect("stored");
 }
 
 /// As it was before lists had copies to filter by.

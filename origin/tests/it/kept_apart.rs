@@ -3,13 +3,13 @@
 
 use crate::support::database::{TestDatabase, on_both_databases};
 use crate::support::http::{Reply, get, send};
-use crate::support::news::{Act, Script, article, noon};
+use crate::support::news::{Act, Script, article, noon, store_at};
 use crate::support::readers::{LOOPBACK, Place};
 use crate::support::until;
 use chrono::{TimeDelta, Utc};
 use hyper::Method;
 use larder_origin::article::NewArticle;
-use larder_origin::articles::{Answer, Articles};
+use larder_origin::articles::Articles;
 use larder_origin::ingest::Scope;
 use larder_origin::outbox::Outbox;
 use larder_origin::schedule::AddedSchedule;
@@ -41,18 +41,13 @@ on_both_databases!(
 const OWN: &str = "user-feed:0123456789abcdef0123456789abcdef";
 
 async fn store(articles: &Articles, source: &str, batch: &[NewArticle], seconds: i64) {
-    let at = noon() + TimeDelta::seconds(seconds);
-    let answer = Answer {
+    store_at(
+        articles,
         source,
-        category: None,
-        by_category: false,
-        outcome: "ok",
-        articles: batch,
-        asked_at: at,
-        stored_at: at,
-        ask_again_at: at,
-    };
-    articles.store(&answer).await.expect("stored");
+        batch,
+        noon() + TimeDelta::seconds(seconds),
+    )
+    .await;
 }
 
 /// Which of these have articles in store.

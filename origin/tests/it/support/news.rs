@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use larder_origin::article::{CanonicalUrl, Category, NewArticle};
+use larder_origin::articles::{Answer, Articles};
 use larder_origin::discipline::Purpose;
 use larder_origin::source::{Batch, Query, Source, SourceError};
 use serde_json::Value;
@@ -13,6 +14,31 @@ use tokio::sync::Semaphore;
 /// The time around which the tests' articles are published.
 pub(crate) fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000, 0).expect("a time")
+}
+
+/// Stores what a source is said to have answered at noon, whatever was asked.
+pub(crate) async fn store(articles: &Articles, source: &str, batch: &[NewArticle]) {
+    store_at(articles, source, batch, noon()).await;
+}
+
+/// The same at another time.
+pub(crate) async fn store_at(
+    articles: &Articles,
+    source: &str,
+    batch: &[NewArticle],
+    at: DateTime<Utc>,
+) {
+    let answer = Answer {
+        source,
+        category: None,
+        by_category: false,
+        outcome: "ok",
+        articles: batch,
+        asked_at: at,
+        stored_at: at,
+        ask_again_at: at,
+    };
+    articles.store(&answer).await.expect("stored");
 }
 
 /// An article at this path, published so many seconds after noon.
