@@ -5,6 +5,7 @@ mod answers;
 mod articles;
 mod board;
 mod cached;
+mod compose;
 mod crowds;
 mod duplicates;
 mod env_example;

@@ -8,6 +8,7 @@ mod caching;
 mod cap;
 mod cli;
 mod coherence;
+mod compose;
 mod config;
 mod drain;
 mod early;
