@@ -68,9 +68,11 @@ fn frame(session: &mut Session, head: &mut ResponseHeader, body: &Body) {
     }
 }
 
-/// A passed response for an HTTP/1.0 client: chunks would reach it as if they were content.
+/// A passed response in our own version, not the upstream's (RFC 9112 §2.3). For an HTTP/1.0 client without chunks, which would
+/// reach it as if they were content.
 pub(super) fn frame_for(session: &mut Session, response: &mut ResponseHeader) {
     let version = session.req_header().version;
+    response.set_version(version.min(Version::HTTP_11));
     if version < Version::HTTP_11 && response.headers.contains_key(header::TRANSFER_ENCODING) {
         response.remove_header(&header::TRANSFER_ENCODING);
         session.set_keepalive(None);

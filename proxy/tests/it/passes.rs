@@ -116,6 +116,31 @@ async fn http_1_0_clients_get_bodies_without_chunks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_are_in_our_own_version_and_not_in_the_upstreams() {
+    let upstream = RawUpstream::start(|_, head| {
+        let answer: &[u8] = match head.contains("/sized") {
+            true => b"HTTP/1.0 501 Not Implemented\r\nContent-Length: 4\r\n\r\nbody",
+            false => b"HTTP/1.0 501 Not Implemented\r\n\r\nbody",
+        };
+        (answer.to_vec(), Then::Closes)
+    })
+    .await;
+    let proxy = Proxy::start(upstream.address, &[]).await;
+    for method in ["GET", "POST", "DELETE"] {
+        for (version, target) in [("1.1", "/sized"), ("1.1", "/until-the-end"), ("1.0", "/sized")] {
+            let mut client = RawClient::connect(proxy.clients).await;
+            client
+                .send(format!("{method} {target} HTTP/{version}\r\nHost: a\r\n\r\n"))
+                .await;
+            let answer = client.response(false).await.unwrap().unwrap();
+            let begins = format!("HTTP/{version} 501 ");
+            assert!(answer.head.starts_with(&begins), "{method}: {answer:?}");
+            assert_eq!(answer.content, b"body", "{method} {target}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_answered_in_order() {
     let upstream = Upstream::start(async |asked| {
         respond(200, &[("cache-control", "max-age=60")], asked.target)
