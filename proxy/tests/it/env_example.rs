@@ -60,3 +60,35 @@ fn env_example_names_nothing_that_nobody_reads() {
         );
     }
 }
+
+#[test]
+fn values_read_alike_in_compose_and_in_a_shell() {
+    let example = repository_file(".env.example");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.,%_@+-*".contains(&byte);
+    for line in example.lines().filter(|line| !names(line).is_empty()) {
+        let (_, value) = line.split_once('=').unwrap_or_default();
+        let quoted = value
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .is_some_and(|inner| !inner.contains(['"', '$', '\\', '`']));
+        assert!(
+            quoted || value.bytes().all(plain),
+            "{line}: wants quotes, or others"
+        );
+    }
+}
+
+#[test]
+fn env_example_lists_every_secret_of_the_proxy() {
+    let example = repository_file(".env.example");
+    let (_, list) = example.split_once("\n# Secrets (").unwrap_or_default();
+    let (list, _) = list.split_once(')').unwrap_or_default();
+    let listed: Vec<_> = list.split([',', ' ', '#', '\n']).collect();
+    for setting in SETTINGS.iter().filter(|setting| setting.secret) {
+        assert!(
+            listed.contains(&setting.env),
+            "{} is a secret, too",
+            setting.env
+        );
+    }
+}
