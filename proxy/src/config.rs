@@ -11,6 +11,8 @@ mod environment;
 mod fault;
 mod file;
 mod layers;
+#[cfg(test)]
+mod page_tests;
 mod redis;
 mod route;
 mod secret;

@@ -64,7 +64,8 @@ pub struct RouteConfig {
     pub route: Route,
 }
 
-const ROUTE_KEYS: &[&str] = &[
+/// Keys of a route.
+pub(super) const ROUTE_KEYS: &[&str] = &[
     "path",
     "ttl",
     "override",
@@ -76,7 +77,8 @@ const ROUTE_KEYS: &[&str] = &[
     "early_refresh",
     "ttl_jitter",
 ];
-const QUERY_KEYS: &[&str] = &["sort", "only", "ignore"];
+/// Keys of its `query`.
+pub(super) const QUERY_KEYS: &[&str] = &["sort", "only", "ignore"];
 
 /// Reads every `[[route]]` of the file.
 pub(super) fn routes(
