@@ -38,6 +38,17 @@ newest_postgres_bin() {
   done | sort -V | tail -n 1
 }
 
+# ---------------------------------------------------------------- settings
+
+# toml_string KEY FILE: the string of a key above the file's first table, in either of TOML's quotes, or nothing.
+toml_string() {
+  local blank='[[:space:]]*' quote="[\"']\\{0,1\\}"
+  local start="^${blank}${quote}$1${quote}${blank}=${blank}"
+  sed -n -e "/^${blank}\\[/q" \
+    -e "s/${start}\"\\([^\"]*\\)\".*/\\1/p" \
+    -e "s/${start}'\\([^']*\\)'.*/\\1/p" "$2"
+}
+
 # ---------------------------------------------------------------- addresses
 
 # 0.0.0.0:8001 -> 127.0.0.1:8001: where a client on this machine finds a listener.

@@ -34,6 +34,7 @@ mod redis_sets;
 mod redis_tier;
 mod redis_words;
 mod rfc9111;
+mod scripts;
 mod selection;
 mod short_path;
 mod smuggling;
