@@ -18,6 +18,8 @@
 mod answer;
 mod connection;
 mod guard;
+#[cfg(test)]
+mod page_tests;
 mod purge;
 mod routes;
 mod stats;
