@@ -32,12 +32,31 @@ pub(super) fn ask(asked: &Asked<'_>) -> Result<String, String> {
     if head.starts_with("HTTP/1.") && status == "200" {
         Ok(body.trim_end().to_owned())
     } else {
-        let line = head.lines().next().unwrap_or_default().escape_default();
-        Err(format!(
-            "the admin port at {address} answered: {line} {}",
-            body.trim_end().escape_default()
-        ))
+        Err(refusal(address, head, body))
     }
+}
+
+/// What was answered instead of a 200, in words: those of the problem document when it is one.
+fn refusal(address: SocketAddr, head: &str, body: &str) -> String {
+    let line = head.lines().next().unwrap_or_default();
+    let problem = serde_json::from_str::<serde_json::Value>(body).ok();
+    let detail = problem
+        .as_ref()
+        .and_then(|problem| problem["detail"].as_str());
+    let said = match (line.split_once(' '), detail) {
+        (Some((_, status)), Some(detail)) => format!("{status}: {detail}"),
+        _ => format!("{line} {}", body.trim_end()),
+    };
+    format!("the admin port at {address} answered {}", printable(&said))
+}
+
+/// Without what would move the cursor of a terminal or change its colours.
+fn printable(text: &str) -> String {
+    let shown = text.chars().map(|character| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    });
+    shown.collect()
 }
 
 /// Where a listener on this address is reached from the same machine: 0.0.0.0 listens everywhere but is nowhere.
@@ -77,6 +96,49 @@ fn exchange(address: SocketAddr, asked: &Asked<'_>) -> std::io::Result<Vec<u8>> 
         answer.extend(chunk.iter().take(count));
         if count == 0 || answer.len() as u64 > ANSWER_BYTES_MAX {
             return Ok(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(head: &str, body: &str) -> String {
+        refusal("127.0.0.1:8002".parse().unwrap(), head, body)
+    }
+
+    #[test]
+    fn a_problem_document_is_told_by_its_detail() {
+        let body = r#"{"code":"bad-parameter","detail":"give \"url\" or tag","status":400,"title":"Bad Request"}"#;
+        assert_eq!(
+            told("HTTP/1.1 400 Bad Request\r\nServer: larder", body),
+            "the admin port at 127.0.0.1:8002 answered 400 Bad Request: give \"url\" or tag"
+        );
+    }
+
+    #[test]
+    fn what_is_no_problem_document_is_told_as_it_came_but_for_control_characters() {
+        for (head, body, words) in [
+            (
+                "HTTP/1.1 404 Not Found",
+                "no \u{1b}[31m such\n",
+                "HTTP/1.1 404 Not Found no \\u{1b}[31m such",
+            ),
+            (
+                "HTTP/1.1 500 Oops",
+                "{\"detail\":7}",
+                "HTTP/1.1 500 Oops {\"detail\":7}",
+            ),
+            ("SSH-2.0-x", "", "SSH-2.0-x "),
+            (
+                "HTTP/1.1 401 No",
+                "{\"detail\":\"a\u{9b}b\"}",
+                "401 No: a\\u{9b}b",
+            ),
+        ] {
+            let expected = format!("the admin port at 127.0.0.1:8002 answered {words}");
+            assert_eq!(told(head, body), expected);
         }
     }
 }
