@@ -100,8 +100,8 @@ pub(super) fn without_secrets(url: &Url) -> String {
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
-        "on" | "true" | "yes" | "1" => Ok(true),
-        "off" | "false" | "no" | "0" => Ok(false),
+        "on" => Ok(true),
+        "off" => Ok(false),
         _ => Err(format!("must be on or off, not {text:?}")),
     }
 }
@@ -312,6 +312,15 @@ mod tests {
             "5ſ",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off_and_nothing_else() {
+        assert_eq!(switch("on"), Ok(true));
+        assert_eq!(switch("Off"), Ok(false));
+        for text in ["yes", "true", "1", "no", "0", ""] {
+            assert!(switch(text).is_err(), "{text}");
         }
     }
 
