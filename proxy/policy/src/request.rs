@@ -71,7 +71,9 @@ pub fn consider(
         head: method == Method::HEAD,
         directives: RequestDirectives::parse(headers),
         names_caller: reaches_upstream && rules.profile == Profile::Safe && named,
-        authorization: reaches_upstream && headers.has(&AUTHORIZATION),
+        // A route takes away, or keys by, no more than what the rules name: the field may be left out there.
+        authorization: (reaches_upstream || !rules.identity_fields.contains(&AUTHORIZATION))
+            && headers.has(&AUTHORIZATION),
     })
 }
 

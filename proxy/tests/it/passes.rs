@@ -127,10 +127,16 @@ async fn answers_are_in_our_own_version_and_not_in_the_upstreams() {
     .await;
     let proxy = Proxy::start(upstream.address, &[]).await;
     for method in ["GET", "POST", "DELETE"] {
-        for (version, target) in [("1.1", "/sized"), ("1.1", "/until-the-end"), ("1.0", "/sized")] {
+        for (version, target) in [
+            ("1.1", "/sized"),
+            ("1.1", "/until-the-end"),
+            ("1.0", "/sized"),
+        ] {
             let mut client = RawClient::connect(proxy.clients).await;
             client
-                .send(format!("{method} {target} HTTP/{version}\r\nHost: a\r\n\r\n"))
+                .send(format!(
+                    "{method} {target} HTTP/{version}\r\nHost: a\r\n\r\n"
+                ))
                 .await;
             let answer = client.response(false).await.unwrap().unwrap();
             let begins = format!("HTTP/{version} 501 ");

@@ -154,6 +154,29 @@ fn the_caller_is_named_by_the_listed_fields_where_that_matters() {
     }
 }
 
+/// RFC 9111 §3.5 stands whatever the rules call an identity: the field goes to the API, and its answer is for that caller.
+#[test]
+fn authorization_that_is_no_identity_is_not_taken_away_with_it() {
+    for identity in [Identity::Strip, Identity::Key] {
+        let route = Route {
+            identity,
+            ..Route::default()
+        };
+        let rules = larder_policy::Rules {
+            identity_fields: vec![http::HeaderName::from_static("x-session")],
+            ..safe()
+        };
+        let request = fields("Authorization: x");
+        let Consideration::Lookup(lookup) = consider(&Method::GET, &request, false, &rules, &route)
+        else {
+            panic!("passed");
+        };
+        assert!(lookup.authorization, "{identity:?}");
+        let forwarded = forwarded_fields(&request, &rules, &route);
+        assert!(forwarded.contains_key("authorization"), "{identity:?}");
+    }
+}
+
 const REQUEST: &str = "Accept: */*
     Authorization: x
     Cookie: a=b
