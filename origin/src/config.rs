@@ -5,6 +5,7 @@
 //! no fault repeats a secret. Nothing else in this crate reads the environment.
 
 mod lookup;
+mod summary;
 mod value;
 
 pub use lookup::{Given, Stop, given};
@@ -436,6 +437,11 @@ impl Config {
             Some(config) if read.faults.is_empty() => Ok(config),
             _ => Err(Stop::Faults(read.faults)),
         }
+    }
+
+    /// All of it in lines for people, without secrets.
+    pub fn summary(&self) -> String {
+        summary::summary(self)
     }
 
     /// What the sources need of it.

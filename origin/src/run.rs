@@ -283,6 +283,7 @@ async fn check_health(config: &Config) -> anyhow::Result<()> {
 fn check(config: &Config) -> anyhow::Result<()> {
     let sources = crate::source::build(&config.source_settings(), &Ledger::closed())?;
     let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
-    println!("{config:#?}\nsources: {}", names.join(" "));
+    let summary = config.summary();
+    println!("configuration ok\n{summary}sources: {}", names.join(" "));
     Ok(())
 }
